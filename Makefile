@@ -1,0 +1,38 @@
+# What people call: make demo, make check, make test. Each sets up what it needs on a fresh machine.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+
+.PHONY: help setup demo check test prove clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.ready  ## Make the virtual environment with everything in it
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (a few minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check $(TORCH)
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup  ## Teach a small model to reason, from data to a registered version
+	@$(BIN)/chainsight run configs/demo.yaml
+
+check: setup  ## Format, lint, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: setup  ## The default tests: no network, no GPU, no key
+	@$(BIN)/pytest -n 2 -m 'not slow'
+
+prove: setup  ## The heavier proofs: a whole run on disk and on S3, 20 kills (about 40 minutes)
+	@$(BIN)/pytest -m slow
+
+clean:  ## Remove the environment and everything that runs left behind
+	rm -rf $(VENV) .chainsight

@@ -1,0 +1,12 @@
+"""The KFP face of the stages: one file a stage, no logic (architecture: idea 3)."""
+
+from components.distill import distill
+from components.dpo import dpo
+from components.evaluate import evaluate
+from components.pair import pair
+from components.prepare import prepare
+from components.register import register
+from components.sample import sample
+from components.sft import sft
+
+__all__ = ["distill", "dpo", "evaluate", "pair", "prepare", "register", "sample", "sft"]

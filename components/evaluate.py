@@ -1,0 +1,33 @@
+"""Score base, policy and aligned, asked directly and for a reason."""
+
+from kfp.dsl import Dataset, Input, Metrics, Model, Output, component
+
+from components.images import image
+
+
+@component(base_image=image("evaluate"), install_kfp_package=False)
+def evaluate(
+    run: dict,
+    model: dict,
+    config: dict,
+    pipeline_run: str,
+    benchmarks: Input[Dataset],
+    policy: Input[Model],
+    aligned: Input[Model],
+    predictions: Output[Dataset],
+    scores: Output[Dataset],
+    metrics: Output[Metrics],
+):
+    """Score base, policy and aligned, asked directly and for a reason."""
+    from chainsight.runner import run_component
+
+    run_component(
+        "evaluate",
+        config,
+        run=run,
+        model=model,
+        pipeline_run=pipeline_run,
+        inputs={"benchmarks": benchmarks, "policy": policy, "aligned": aligned},
+        outputs={"predictions": predictions, "scores": scores},
+        metrics=metrics,
+    )

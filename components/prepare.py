@@ -1,0 +1,30 @@
+"""Datasets to examples and benchmarks."""
+
+from kfp.dsl import Dataset, Metrics, Output, component
+
+from components.images import image
+
+
+@component(base_image=image("prepare"), install_kfp_package=False)
+def prepare(
+    run: dict,
+    model: dict,
+    config: dict,
+    pipeline_run: str,
+    examples: Output[Dataset],
+    benchmarks: Output[Dataset],
+    metrics: Output[Metrics],
+):
+    """Datasets to examples and benchmarks."""
+    from chainsight.runner import run_component
+
+    run_component(
+        "prepare",
+        config,
+        run=run,
+        model=model,
+        pipeline_run=pipeline_run,
+        inputs={},
+        outputs={"examples": examples, "benchmarks": benchmarks},
+        metrics=metrics,
+    )

@@ -1,0 +1,1 @@
+"""The pipelines: the same components, wired for what people run."""

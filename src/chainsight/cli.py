@@ -1,0 +1,243 @@
+"""The command line: `chainsight run | <stage> | compile | doctor | report | teacher`.
+
+Exit codes: 0 done, 1 the run failed, 2 the call or the configuration is wrong.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from chainsight import __version__
+from chainsight.config import RunConfig, load_config
+from chainsight.errors import ChainsightError, ConfigError
+from chainsight.stages import STAGES
+
+app = typer.Typer(
+    name="chainsight",
+    help="Teach vision language models to reason step by step (arXiv 2410.16198).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+ConfigPath = Annotated[
+    Path, typer.Argument(help="Run configuration (YAML), as in configs/.", metavar="CONFIG")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: --set sft.max_steps=10", metavar="KEY=VALUE"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines, no table.")]
+
+
+def configuration(path: Path, settings: list[str] | None) -> RunConfig:
+    """The configuration at `path` with the `--set` overrides applied."""
+    overrides = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting}: write KEY=VALUE, e.g. sft.max_steps=10")
+        overrides[key] = yaml.safe_load(value)
+    return load_config(path, overrides)
+
+
+@app.command()
+def run(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Run the whole pipeline on this machine; finished work is reused."""
+    from chainsight.console import show_summary
+    from pipelines.local import run_pipeline
+
+    resolved = configuration(config, settings)
+    summary = run_pipeline(resolved, err)
+    if as_json:
+        print_json(summary)
+    else:
+        show_summary(out, summary, resolved.run.report_folder())
+
+
+@app.command("compile")
+def compile_(
+    config: ConfigPath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write (YAML).")],
+    settings: Settings = None,
+) -> None:
+    """Write the pipeline for Kubeflow, with CONFIG as its default parameters."""
+    from pipelines.train import compile_to
+
+    compile_to(configuration(config, settings), output)
+    err.print(f"wrote {output}", highlight=False)
+
+
+@app.command()
+def report(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Build the report of what CONFIG's run has finished so far."""
+    from chainsight.console import show_summary
+    from chainsight.runner import resolve
+    from chainsight.runs import write_report
+
+    resolved = configuration(config, settings)
+    done = resolve(resolved)
+    if not done:
+        raise ChainsightError(f"no stage of {config} is finished; start with: chainsight run {config}")
+    path = resolved.run.report_folder() / "report.html"
+    summary = write_report(resolved.run, done.values(), path)
+    if as_json:
+        print_json(summary)
+    else:
+        show_summary(out, summary, path.parent)
+
+
+@app.command()
+def doctor(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Check CONFIG and what it needs, without running anything."""
+    from chainsight.doctor import examine
+
+    checks = examine(configuration(config, settings))
+    if as_json:
+        print_json([check.__dict__ for check in checks])
+    else:
+        for check in checks:
+            out.print(f"{check.mark} {check.what:<12} {check.finding}", highlight=False, soft_wrap=True)
+    if any(check.level == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def teacher(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8399,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of wrong rationales.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Which rationales are wrong.")] = 0,
+    bills: Annotated[
+        Path | None, typer.Option(help="Append one line per answered request to this file.")
+    ] = None,
+) -> None:
+    """Serve the scripted teacher: a stand-in for GPT-4o that reads charts' own metadata."""
+    from chainsight.demo import teacher as scripted
+
+    def announce(url: str) -> None:
+        err.print(f"scripted teacher at {url} (ctrl-c ends it)", highlight=False)
+
+    scripted.run(host, port, announce, error_rate=error_rate, seed=seed, bills=bills)
+
+
+def _stage_command(name: str) -> Callable[..., None]:
+    """The command of one stage: CONFIG, a flag per input artifact, --set and --json."""
+
+    def command(
+        config: Path, settings: list[str] | None, as_json: bool, **inputs: str | None
+    ) -> None:
+        from chainsight.console import show_stage
+        from chainsight.runner import run_alone
+
+        done, uris = run_alone(
+            name, configuration(config, settings), {k: v for k, v in inputs.items() if v}
+        )
+        if as_json:
+            print_json(
+                {"stage": name, "reused": done.reused, "seconds": done.seconds}
+                | {"metrics": done.metrics, "artifacts": uris}
+            )
+        else:
+            show_stage(out, done, uris)
+
+    flags: dict[str, Any] = {
+        kind: Annotated[
+            str | None,
+            typer.Option(help="Manifest or store URI; default: the one of CONFIG's own run."),
+        ]
+        for kind in STAGES[name].inputs
+    }
+    annotations = {"config": ConfigPath, "settings": Settings, "as_json": AsJson} | flags
+    defaults = {"settings": None, "as_json": False} | dict.fromkeys(flags)
+    _sign(command, annotations, defaults)
+    command.__doc__ = f"Stage: {STAGES[name].summary}."
+    return command
+
+
+def _sign(function: Callable[..., Any], annotations: dict[str, Any], defaults: Any) -> None:
+    """Give `function` the signature that typer reads flags from."""
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=defaults.get(name, inspect.Parameter.empty),
+            annotation=annotation,
+        )
+        for name, annotation in annotations.items()
+    ]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = annotations
+
+
+def evaluate(
+    config: ConfigPath,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Evaluate these only: a folder, hub id or models:/NAME@ALIAS, as [NAME=]REF."
+        ),
+    ] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    benchmarks: Annotated[str | None, typer.Option(help="Manifest or store URI.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Manifest or store URI.")] = None,
+    aligned: Annotated[str | None, typer.Option(help="Manifest or store URI.")] = None,
+) -> None:
+    """Stage: score base, policy and aligned; or, with --model, any models."""
+    if not model:
+        inputs = {"benchmarks": benchmarks, "policy": policy, "aligned": aligned}
+        _stage_command("evaluate")(
+            config=config, settings=settings, as_json=as_json, **inputs
+        )
+        return
+    from chainsight.console import show_scores
+    from chainsight.runs import evaluate_models
+
+    summary = evaluate_models(configuration(config, settings), model, benchmarks)
+    if as_json:
+        print_json(summary)
+    else:
+        show_scores(out, summary["models"], "Accuracy (± standard error)")
+
+
+for _name in STAGES:
+    app.command(_name)(evaluate if _name == "evaluate" else _stage_command(_name))
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, sort_keys=True))
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"chainsight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Teach vision language models to reason step by step (arXiv 2410.16198)."""
+
+
+def main() -> None:
+    """Entry point: an expected error ends in its message and exit code, a bug in its traceback."""
+    try:
+        app()
+    except ChainsightError as error:
+        err.print("[bold red]error[/]", end=" ")
+        err.print(str(error), highlight=False, markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,151 @@
+"""What the command line draws: a running pipeline, tables of results."""
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from chainsight.progress import bars
+from chainsight.runner import StageRun
+from chainsight.stages import STAGES
+
+MODEL_NAMES = ("base", "policy", "aligned")
+MODE_TITLES = {"direct": "direct", "cot": "reasoned"}
+
+
+class RunView:
+    """Follows the events of a pipeline run: a line per finished stage, a bar for the one at work.
+
+    Off a terminal the bar is not drawn, so that logs hold one line a stage.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = bars(console)
+        self._current = self._bars.add_task("starting", total=None, unit="")
+        self._lock = threading.Lock()
+        self._start = time.monotonic()
+        self.failure: str | None = None
+        self.reused: set[str] = set()
+
+    def __enter__(self) -> "RunView":
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._bars.stop()
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """Draw one event of `chainsight.progress.EventWriter`."""
+        with self._lock:
+            getattr(self, f"_on_{event['event']}")(event)
+
+    def _on_stage(self, event: Mapping[str, Any]) -> None:
+        self._start = time.monotonic()
+        self._stage = str(event["stage"])
+        self._bars.reset(self._current, total=None, description=self._stage, unit="")
+
+    def _on_task(self, event: Mapping[str, Any]) -> None:
+        title = f"{self._stage}: {event['title']}"
+        self._bars.reset(
+            self._current,
+            total=event["total"],
+            completed=event["done"],
+            description=title,
+            unit=event["unit"],
+        )
+
+    def _on_at(self, event: Mapping[str, Any]) -> None:
+        self._bars.update(self._current, completed=event["done"])
+
+    def _on_end(self, event: Mapping[str, Any]) -> None:  # noqa: ARG002
+        self._bars.update(self._current, total=None)
+
+    def _on_done(self, event: Mapping[str, Any]) -> None:
+        if event["reused"]:
+            self.reused.add(event["stage"])
+        self._line(event["stage"], event["metrics"], bool(event["reused"]))
+
+    def _line(self, stage: str, metrics: Mapping[str, float], reused: bool) -> None:
+        seconds = time.monotonic() - self._start
+        took = "reused" if reused else f"{seconds:.0f} s"
+        self._console.print(
+            f"[green]✓[/] {stage:<9} {took:>7}  [dim]{headline(metrics)}[/]",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _on_failed(self, event: Mapping[str, Any]) -> None:
+        self.failure = f"{event['stage']}: {event['message']}"
+        self._console.print(f"[red]✗[/] {event['stage']}", highlight=False)
+
+
+def headline(metrics: Mapping[str, float], limit: int = 5) -> str:
+    """The first few numbers of a stage, as words."""
+    shown = [(k, v) for k, v in metrics.items() if "/" not in k][:limit]
+    return ", ".join(f"{name.removeprefix('num_')} {number(value)}" for name, value in shown)
+
+
+def number(value: float) -> str:
+    """A metric for people: counts without decimals, the rest with three figures."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
+def show_scores(console: Console, models: Mapping[str, Any], title: str) -> None:
+    """The table of direct and reasoned accuracy per model, in percent, with standard errors."""
+    modes = [m for m in MODE_TITLES if any(m in scores for scores in models.values())]
+    table = Table(title=title, title_justify="left")
+    table.add_column("model")
+    for mode in modes:
+        table.add_column(f"{MODE_TITLES[mode]} accuracy, %", justify="right")
+    table.add_column("questions", justify="right")
+    ordered = [m for m in MODEL_NAMES if m in models]
+    for model in ordered + [m for m in models if m not in ordered]:
+        cells = [_cell(models[model].get(mode)) for mode in modes]
+        counts = {s["num_examples"] for s in models[model].values() if "num_examples" in s}
+        table.add_row(model, *cells, str(max(counts, default=0)))
+    console.print(table)
+
+
+def _cell(score: Mapping[str, float] | None) -> str:
+    return f"{100 * score['value']:.1f} ± {100 * score['standard_error']:.1f}" if score else "-"
+
+
+def show_summary(console: Console, summary: Mapping[str, Any], folder: Path) -> None:
+    """The end of a run: scores, registered version, cost and time, where the report is."""
+    show_scores(console, summary["models"], "Accuracy on held-out questions (± standard error)")
+    registered = summary.get("registered")
+    if registered:
+        aliases = ", ".join(f"@{alias}" for alias in registered.get("aliases", [])) or "no alias"
+        console.print(
+            f"registered  {registered['name']} version {registered['version']} ({aliases}): "
+            f"{registered['reason']}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"report      {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def show_stage(console: Console, run: StageRun, uris: Mapping[str, str]) -> None:
+    """What one stage left behind: its artifacts and its numbers."""
+    table = Table(title=f"{run.stage}: {STAGES[run.stage].summary}", title_justify="left")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    for name, value in run.metrics.items():
+        table.add_row(name, number(value))
+    table.add_row("seconds" + (" (reused)" if run.reused else ""), f"{run.seconds:.1f}")
+    console.print(table)
+    for kind, uri in uris.items():
+        console.print(f"{kind}  {uri}", highlight=False, soft_wrap=True)

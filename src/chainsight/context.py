@@ -1,0 +1,78 @@
+"""What a stage gets from the runner beside its configuration and its folders."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from chainsight.config import ModelSection
+from chainsight.errors import StoreError
+from chainsight.store.manifest import Manifest
+
+
+class Task(Protocol):
+    """One piece of long work under way."""
+
+    def advance(self, count: int = 1) -> None:
+        """Count `count` more units as done."""
+        ...
+
+
+class Progress(Protocol):
+    """Where long work reports how far it is (`chainsight.progress` draws it)."""
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[Task]:
+        """Open a piece of work of `total` units, of which a resumed one has `done` behind it."""
+        ...
+
+
+class Metrics(Protocol):
+    """Where a stage sends curves while it works (`chainsight.tracking` keeps them)."""
+
+    def log(self, values: Mapping[str, float], step: int) -> None: ...
+
+
+class _SilentTask:
+    def advance(self, count: int = 1) -> None:
+        return None
+
+
+class Silent:
+    """A Progress and Metrics that says nothing: the default in tests."""
+
+    @contextmanager
+    def task(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[Task]:
+        yield _SilentTask()
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        return None
+
+
+def _no_store(uri: str) -> NoReturn:
+    raise StoreError(f"{uri}: this stage was called without a store")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What surrounds one execution of a stage."""
+
+    work: Path
+    """Folder that survives a kill and is private to this stage key: checkpoints, partial results."""
+    ledger: Path
+    """Folder that survives a kill and is shared by all runs of this workplace: paid answers."""
+    seed: int = 0
+    model: ModelSection = field(default_factory=ModelSection)
+    tracking_uri: str | None = None
+    """MLflow's address; none: no tracking."""
+    run_id: str | None = None
+    """MLflow run of this stage; none: not tracked."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Store URI of each input artifact, by kind: lineage, and what a registry refers to."""
+    fetch: Callable[[str], Path] = _no_store
+    """Give the verified local folder of another artifact's store URI."""
+    manifest: Callable[[str], Manifest] = _no_store
+    """Give the manifest at an artifact's store URI: digests, inputs, where the files lie."""
+    progress: Progress = field(default_factory=Silent)
+    metrics: Metrics = field(default_factory=Silent)

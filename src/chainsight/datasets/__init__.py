@@ -1,0 +1,27 @@
+"""Datasets: one file each, one explicit table."""
+
+import difflib
+
+from chainsight.datasets.bars import BARS
+from chainsight.datasets.base import Dataset
+from chainsight.datasets.chartqa import CHARTQA
+from chainsight.datasets.mathvision import MATHVISION
+from chainsight.errors import ConfigError
+
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (BARS, CHARTQA, MATHVISION)}
+
+
+def named(name: str) -> Dataset:
+    """The dataset `name`.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"no dataset {name!r}; {hint}there are {', '.join(sorted(DATASETS))}")
+    return DATASETS[name]
+
+
+__all__ = ["DATASETS", "Dataset", "named"]

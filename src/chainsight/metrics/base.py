@@ -1,0 +1,44 @@
+"""What a metric is: a named, pure judgement of one answer, 0 to 1."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from chainsight.errors import RecordError
+
+THRESHOLD = 0.5
+"""A score from here on counts as right, for pairs and for the distillation filter."""
+
+
+def is_right(score: float) -> bool:
+    """Whether an answer with this score is right."""
+    return score >= THRESHOLD
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's name and definition.
+
+    `judge(prediction, references, choices=..., **params)` may count on at least one reference.
+    """
+
+    name: str
+    judge: Callable[..., float]
+
+    def score(
+        self,
+        prediction: str,
+        references: Sequence[str],
+        *,
+        choices: Sequence[str] | None = None,
+        **params: object,
+    ) -> float:
+        """Judge a final answer, 0 to 1. An empty one is wrong unless a reference is empty.
+
+        Raises:
+            RecordError: there is nothing to compare with.
+        """
+        if not references:
+            raise RecordError(f"{self.name}: no reference answer to compare {prediction!r} with")
+        if not prediction.strip() and all(reference.strip() for reference in references):
+            return 0.0
+        return self.judge(prediction, references, choices=choices, **params)

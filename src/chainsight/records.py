@@ -1,0 +1,231 @@
+"""The rows that pass from stage to stage, and their Parquet form.
+
+One file holds rows of one record type. Images are stored once, in `Example`; every derived
+record names its example by id. Readers refuse a row with the file's name and the row's number.
+"""
+
+import json
+import types
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chainsight.errors import RecordError
+
+Mode = Literal["direct", "cot"]
+MODES: tuple[Mode, ...] = ("direct", "cot")
+Status = Literal["marker", "fallback", "no_marker", "truncated", "empty"]
+
+ROWS_PER_GROUP = 256  # bounds a reader's memory: 256 images of about 100 kB
+
+
+@dataclass(frozen=True)
+class Example:
+    """A visual question with its reference answers."""
+
+    id: str
+    dataset: str
+    split: str
+    question: str
+    references: tuple[str, ...]
+    metric: str
+    image: bytes
+    """The image file as the source gave it (PNG, JPEG, ...), never re-encoded."""
+    choices: tuple[str, ...] | None = None
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A source row that could not become an Example, with the reason."""
+
+    id: str
+    dataset: str
+    split: str
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """A teacher's chain of thought for an example; `answer` is what was extracted from `text`."""
+
+    example_id: str
+    text: str
+    answer: str
+    status: str
+    teacher: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    reason: str = ""
+    """Why the rationale was set aside; empty when it was kept."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One sampled chain of thought. `score` is the dataset's metric, 0 to 1."""
+
+    example_id: str
+    index: int
+    text: str
+    answer: str
+    status: str
+    score: float
+    num_tokens: int
+    logprob: float
+    """Sum of the sampled tokens' log-probabilities, in nats, at temperature 1."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A right (`chosen`) and a wrong (`rejected`) chain for one question.
+
+    The indices name the candidates; -1 stands for the teacher's rationale.
+    """
+
+    example_id: str
+    chosen: str
+    rejected: str
+    chosen_index: int
+    rejected_index: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer to a benchmark question."""
+
+    model: str
+    example_id: str
+    mode: str
+    prompt: str
+    text: str
+    answer: str
+    status: str
+    score: float
+    num_tokens: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """A model's result on one benchmark in one mode; `value` and `standard_error` are 0 to 1."""
+
+    model: str
+    dataset: str
+    mode: str
+    metric: str
+    value: float
+    num_examples: int
+    standard_error: float
+    status_rates: dict[str, float]
+
+
+Record = TypeVar("Record")
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    scalars = {str: pa.string(), int: pa.int64(), float: pa.float64(), bytes: pa.binary()}
+    if annotation in scalars:
+        return scalars[annotation]
+    origin = get_origin(annotation)
+    if origin in (types.UnionType, Union):
+        return _arrow_type(next(a for a in get_args(annotation) if a is not type(None)))
+    if origin is tuple:
+        return pa.list_(_arrow_type(get_args(annotation)[0]))
+    assert origin is dict, annotation
+    return pa.string()  # JSON, keys sorted
+
+
+def schema(record: type[Record]) -> pa.Schema:
+    """The Parquet schema of a record type: tuples are lists, dictionaries are JSON text."""
+    hints = get_type_hints(record)
+    return pa.schema(
+        [pa.field(f.name, _arrow_type(hints[f.name])) for f in fields(record)]  # type: ignore[arg-type]
+    )
+
+
+def _to_row(record: Any) -> dict[str, Any]:
+    row = asdict(record)
+    return {k: json.dumps(v, sort_keys=True) if isinstance(v, dict) else v for k, v in row.items()}
+
+
+def write(path: Path, rows: Iterable[Record], record: type[Record]) -> int:
+    """Write `rows` to the Parquet file `path` and return their number.
+
+    The bytes depend on the rows alone, so that equal rows give equal artifacts.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, batch = 0, []
+    with pq.ParquetWriter(path, schema(record), compression="zstd") as writer:
+        for row in rows:
+            batch.append(_to_row(row))
+            count += 1
+            if len(batch) == ROWS_PER_GROUP:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema(record)))
+                batch = []
+        if batch or not count:
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema(record)))
+    return count
+
+
+def read(path: Path, record: type[Record]) -> Iterator[Record]:
+    """Yield the records of a Parquet file, in order.
+
+    Raises:
+        RecordError: the file is missing or unreadable, a column is missing, or a row has an
+            empty or ill-typed field; the message names the file, the row and the field.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise RecordError(f"{path}: no such file; run the stage that writes it first") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(f"{path}: not a readable Parquet file ({error})") from None
+    wanted = [f.name for f in fields(record)]  # type: ignore[arg-type]
+    missing = [name for name in wanted if name not in file.schema_arrow.names]
+    if missing:
+        found = ", ".join(file.schema_arrow.names)
+        raise RecordError(f"{path}: no column {missing[0]!r} for {record.__name__}; found: {found}")
+    hints = get_type_hints(record)
+    number = 0
+    with file:
+        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP, columns=wanted):
+            for row in batch.to_pylist():
+                yield _from_row(path, number, row, record, hints)
+                number += 1
+
+
+def _from_row(
+    path: Path, number: int, row: dict[str, Any], record: type[Record], hints: dict[str, Any]
+) -> Record:
+    values = {}
+    for name, value in row.items():
+        hint = hints[name]
+        optional = type(None) in get_args(hint)
+        if value is None and not optional:
+            raise RecordError(f"{path}: row {number}: field {name!r} is empty")
+        if get_origin(hint) is dict:
+            value = _json_object(path, number, name, value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif hint in (str, int, float, bytes) and not isinstance(value, hint):
+            got = type(value).__name__
+            raise RecordError(
+                f"{path}: row {number}: field {name!r} is {got}, not {hint.__name__}"
+            )
+        values[name] = value
+    return record(**values)
+
+
+def _json_object(path: Path, number: int, name: str, value: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(value)
+    except (json.JSONDecodeError, TypeError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise RecordError(f"{path}: row {number}: field {name!r} is not a JSON object")
+    return parsed

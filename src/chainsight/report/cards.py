@@ -1,0 +1,172 @@
+"""The example cards of the report: single questions with everything that was said to them."""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from chainsight.metrics import is_right
+
+NUM_CARDS = 10
+NUM_CANDIDATES = 4
+"""Candidates shown per question: right and wrong ones, if there are both."""
+MAX_SIDE = 420
+"""Longest side of a card's picture, in pixels; bounds the page's size."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """One text about a question. `right` is None where nothing was judged."""
+
+    who: str
+    """`teacher`, `candidate 3`, or a model's name."""
+    mode: str
+    text: str
+    answer: str
+    status: str
+    right: bool | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A question with its picture."""
+
+    example_id: str
+    part: str
+    """`training` or `held out`."""
+    question: str
+    choices: tuple[str, ...]
+    references: tuple[str, ...]
+    image_uri: str
+    """The picture as a data URI, at most MAX_SIDE pixels; empty if it does not decode."""
+    pixelated: bool
+    """A small picture is shown larger with sharp pixels."""
+    said: tuple[Said, ...] = field(default_factory=tuple)
+
+
+def choose_cards(folders: Mapping[str, Path]) -> tuple[Card, ...]:
+    """Half of the cards held out, half of training; the other half's where one is missing."""
+    held_out = _predictions(folders)
+    training = _training(folders)
+    half = NUM_CARDS // 2
+    num_held_out = max(half, NUM_CARDS - len(training))
+    tests = _spread(_interesting(held_out), num_held_out)
+    trained = _spread(_interesting(training), NUM_CARDS - len(tests))
+    return (
+        *_cards(folders, "benchmarks", "held out", {i: held_out[i] for i in tests}),
+        *_cards(folders, "examples", "training", {i: training[i] for i in trained}),
+    )
+
+
+def _rows(folders: Mapping[str, Path], kind: str, name: str = "") -> list[dict[str, Any]]:
+    path = folders[kind] / f"{name or kind}.parquet" if kind in folders else None
+    if path is None or not path.is_file():
+        return []
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def _predictions(folders: Mapping[str, Path]) -> dict[str, list[Said]]:
+    found: dict[str, list[Said]] = {}
+    for row in _rows(folders, "predictions"):
+        found.setdefault(row["example_id"], []).append(_said(row["model"], row["mode"], row))
+    return found
+
+
+def _said(who: str, mode: str, row: Mapping[str, Any]) -> Said:
+    return Said(who, mode, row["text"], row["answer"], row["status"], is_right(row["score"]))
+
+
+def _training(folders: Mapping[str, Path]) -> dict[str, list[Said]]:
+    """Of each training question the teacher's rationale and some candidates."""
+    found: dict[str, list[Said]] = {}
+    for kind, name in (("rationales", ""), ("rationales", "rejected")):
+        for row in _rows(folders, kind, name):
+            reason = row["reason"].replace("_", " ")
+            note = f"set aside: {reason}" if reason else "kept"
+            said = Said(
+                "teacher", "cot", row["text"], row["answer"], row["status"], not reason, note
+            )
+            found.setdefault(row["example_id"], []).append(said)
+    candidates: dict[str, list[dict[str, Any]]] = {}
+    for row in _rows(folders, "candidates"):
+        candidates.setdefault(row["example_id"], []).append(row)
+    for example_id, rows in candidates.items():
+        right = sum(is_right(row["score"]) for row in rows)
+        note = f"{right} of {len(rows)} candidates right"
+        shown = [_said(f"candidate {row['index']}", "cot", row) for row in _mixed(rows)]
+        found.setdefault(example_id, []).extend(
+            Said(s.who, s.mode, s.text, s.answer, s.status, s.right, note) for s in shown
+        )
+    return found
+
+
+def _mixed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Right and wrong candidates in turn, in the order of their index."""
+    right = [row for row in rows if is_right(row["score"])]
+    wrong = [row for row in rows if not is_right(row["score"])]
+    num_right = min(len(right), max(NUM_CANDIDATES // 2, NUM_CANDIDATES - len(wrong)))
+    chosen = [*right[:num_right], *wrong[: NUM_CANDIDATES - num_right]]
+    return sorted(chosen, key=lambda row: int(row["index"]))
+
+
+def _interesting(said: Mapping[str, Iterable[Said]]) -> list[str]:
+    """Questions on which the voices disagree first; else in order."""
+    return sorted(said, key=lambda i: -len({one.right for one in said[i]}))
+
+
+def _spread(ids: Sequence[str], count: int) -> list[str]:
+    """`count` of `ids`: mostly from the front (disagreement), two from all over."""
+    if len(ids) <= count:
+        return list(ids)
+    front = list(ids[: max(0, count - 2)])
+    rest = ids[len(front) :]
+    return [*front, *(rest[i * (len(rest) - 1)] for i in range(count - len(front)))][:count]
+
+
+def _cards(
+    folders: Mapping[str, Path], kind: str, part: str, said: Mapping[str, Sequence[Said]]
+) -> list[Card]:
+    if kind not in folders or not said:
+        return []
+    path = folders[kind] / f"{kind}.parquet"
+    rows = pq.read_table(path, filters=[("id", "in", list(said))]).to_pylist()
+    by_id = {row["id"]: row for row in rows}
+    return [_card(part, by_id[i], said[i]) for i in said if i in by_id]
+
+
+def _card(part: str, row: Mapping[str, Any], said: Sequence[Said]) -> Card:
+    uri, pixelated = _data_uri(row["image"])
+    return Card(
+        example_id=row["id"],
+        part=part,
+        question=row["question"],
+        choices=tuple(row["choices"] or ()),
+        references=tuple(row["references"]),
+        image_uri=uri,
+        pixelated=pixelated,
+        said=tuple(said),
+    )
+
+
+def _data_uri(image: bytes) -> tuple[str, bool]:
+    """A picture as PNG or JPEG, whichever is smaller, and whether it is tiny."""
+    try:
+        with Image.open(io.BytesIO(image)) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return "", False  # the card shows the text alone
+    tiny = max(picture.size) <= MAX_SIDE // 2
+    picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    forms = {"png": io.BytesIO(), "jpeg": io.BytesIO()}
+    picture.save(forms["png"], "PNG", optimize=True)
+    picture.save(forms["jpeg"], "JPEG", quality=82)
+    form = "png" if tiny or forms["png"].tell() <= forms["jpeg"].tell() else "jpeg"
+    encoded = base64.b64encode(forms[form].getvalue()).decode("ascii")
+    return f"data:image/{form};base64,{encoded}", tiny

@@ -1,0 +1,143 @@
+"""What a report shows, read from the artifacts of the finished stages."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from chainsight import __version__, records
+from chainsight.records import Candidate, Score
+from chainsight.report.cards import Card, choose_cards
+from chainsight.report.flow import Flow, flows
+from chainsight.stages import STAGES
+
+LIBRARIES = ("torch", "transformers", "trl", "mlflow", "kfp")
+CURVES = {"policy": "sft", "aligned": "dpo"}
+"""Artifacts with a `history.jsonl`, and the stage that wrote it."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A finished stage: its manifest's figures and the local folders of its artifacts."""
+
+    name: str
+    metrics: Mapping[str, float]
+    seconds: float
+    reused: bool
+    folders: Mapping[str, Path]
+    """By artifact kind."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The stage's resolved section."""
+    code_version: str = ""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything on the page."""
+
+    name: str
+    created: datetime
+    versions: Mapping[str, str]
+    stages: Mapping[str, StageResult]
+    scores: tuple[Score, ...] = ()
+    fingerprint: str = ""
+    curves: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
+    """By stage: one entry a logged step, with `step` and what was measured."""
+    flows: tuple[Flow, ...] = ()
+    accuracies: tuple[float, ...] = ()
+    """Share of right candidates, one value a sampled question."""
+    band: tuple[float, float] | None = None
+    """Accuracies between which questions give pairs."""
+    cards: tuple[Card, ...] = ()
+    decision: Mapping[str, Any] | None = None
+    """What `register` wrote."""
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """Stages that have not finished, in order."""
+        return tuple(name for name in STAGES if name not in self.stages)
+
+
+def collect(
+    name: str, stages: Mapping[str, StageResult], *, created: datetime | None = None
+) -> ReportData:
+    """Gather what the finished stages left behind. `created` is the moment of the report, now.
+
+    Raises:
+        RecordError: an artifact's rows cannot be read.
+    """
+    folders = {kind: path for stage in stages.values() for kind, path in stage.folders.items()}
+    ordered = {stage: stages[stage] for stage in STAGES if stage in stages}
+    summary = _json(folders, "scores", "summary.json") or {}
+    return ReportData(
+        name=name,
+        created=created or datetime.now(UTC),
+        versions=_versions(ordered),
+        stages=ordered,
+        scores=tuple(_scores(folders)),
+        fingerprint=str(summary.get("fingerprint", "")),
+        curves={
+            stage: _history(folders[kind]) for kind, stage in CURVES.items() if kind in folders
+        },
+        flows=flows({n: stage.metrics for n, stage in ordered.items()}, folders),
+        accuracies=_accuracies(folders),
+        band=_band(ordered),
+        cards=choose_cards(folders),
+        decision=_json(folders, "decision", "decision.json"),
+    )
+
+
+def _versions(stages: Mapping[str, StageResult]) -> dict[str, str]:
+    found = {"chainsight": __version__, "python": platform.python_version()}
+    code = {stage.code_version for stage in stages.values() if stage.code_version}
+    if code:
+        found["chainsight"] = ", ".join(sorted(code))
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:  # each image has only what its stage needs
+            continue
+    return found
+
+
+def _json(folders: Mapping[str, Path], kind: str, name: str) -> dict[str, Any] | None:
+    if kind not in folders or not (folders[kind] / name).is_file():
+        return None
+    content: dict[str, Any] = json.loads((folders[kind] / name).read_text(encoding="utf-8"))
+    return content
+
+
+def _scores(folders: Mapping[str, Path]) -> list[Score]:
+    if "scores" not in folders:
+        return []
+    return list(records.read(folders["scores"] / "scores.parquet", Score))
+
+
+def _history(folder: Path) -> tuple[Mapping[str, float], ...]:
+    path = folder / "history.jsonl"
+    if not path.is_file():
+        return ()
+    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def _accuracies(folders: Mapping[str, Path]) -> tuple[float, ...]:
+    if "candidates" not in folders:
+        return ()
+    from chainsight.metrics import is_right
+
+    questions: dict[str, list[bool]] = {}
+    for row in records.read(folders["candidates"] / "candidates.parquet", Candidate):
+        questions.setdefault(row.example_id, []).append(is_right(row.score))
+    return tuple(sum(right) / len(right) for right in questions.values())
+
+
+def _band(stages: Mapping[str, StageResult]) -> tuple[float, float] | None:
+    config = stages["pair"].config if "pair" in stages else {}
+    if "min_accuracy" not in config:
+        return None
+    return float(config["min_accuracy"]), float(config["max_accuracy"])

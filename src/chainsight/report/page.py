@@ -1,0 +1,296 @@
+"""The page itself. Whatever a model or a data set wrote is escaped."""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from chainsight import prompts
+from chainsight.records import MODES, Score
+from chainsight.report.cards import Card, Said
+from chainsight.report.data import ReportData, StageResult
+from chainsight.report.style import CSS
+from chainsight.scoring import ALL, headline
+
+
+def build(data: ReportData) -> str:
+    """One self-contained HTML page: no script, no resource from elsewhere."""
+    sections = (
+        _header(data),
+        _tiles(data),
+        _scores(data),
+        _curves(data),
+        _flow(data),
+        _costs(data),
+        _accuracies(data),
+        _cards(data),
+        _prompts(),
+        _metrics(data),
+    )
+    title = escape(f"Chainsight: {data.name}")
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>{CSS}</style></head>\n<body>\n"
+        + "\n".join(section for section in sections if section)
+        + "\n</body></html>\n"
+    )
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]], numbers: Iterable[int] = ()) -> str:
+    """A table of ready HTML cells; columns in `numbers` stand right."""
+    right = set(numbers)
+
+    def cells(tag: str, row: Iterable[str]) -> str:
+        mark = [' class="n"' if i in right else "" for i in range(50)]
+        return "".join(f"<{tag}{mark[i]}>{cell}</{tag}>" for i, cell in enumerate(row))
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
+    return f'<div class="wide"><table><tr>{cells("th", head)}</tr>\n{body}</table></div>'
+
+
+def _figure(svg: str) -> str:
+    return f'<figure class="wide">{svg}</figure>' if svg else ""
+
+
+def _header(data: ReportData) -> str:
+    versions = " · ".join(f"{escape(k)} {escape(v)}" for k, v in data.versions.items())
+    moment = f"{data.created:%Y-%m-%d %H:%M} UTC"
+    parts = [
+        f"<h1>{escape(data.name)}</h1>",
+        f'<p class="faint">Chainsight run, report of {moment}<br>{versions}</p>',
+    ]
+    if data.missing:
+        done = ", ".join(data.stages) or "none"
+        parts.append(
+            '<div class="banner bad"><b>Partial report.</b> Not finished: '
+            f"{', '.join(data.missing)}. Finished: {done}. Parts that need the others are left "
+            "out.</div>"
+        )
+    if data.decision:
+        parts.append(_verdict(data.decision))
+    return "\n".join(parts)
+
+
+def _verdict(decision: Mapping[str, object]) -> str:
+    aliases = decision.get("aliases")
+    named = [f"@{alias}" for alias in aliases] if isinstance(aliases, list) else []
+    label = ", ".join(named) or "no alias"
+    kind = "good" if decision.get("passed") else "bad"
+    return (
+        f'<div class="banner {kind}"><b>Registered: {escape(str(decision.get("name")))} version '
+        f"{escape(str(decision.get('version')))}</b> ({escape(label)})<br>Gate "
+        f"{escape(str(decision.get('reason')))}.</div>"
+    )
+
+
+def _tiles(data: ReportData) -> str:
+    found = headline(data.scores)
+    tiles = []
+    for model in ("base", "policy", "aligned"):
+        if (model, "cot") in found:
+            score = found[model, "cot"]
+            tiles.append((f"{100 * score.value:.1f} %", f"{model}, reasoned accuracy"))
+    from chainsight.report.plots import duration
+
+    total = sum(stage.seconds for stage in data.stages.values())
+    cost = sum(stage.metrics.get("cost_usd", 0.0) for stage in data.stages.values())
+    tiles.append((duration(total), "stages, wall time"))
+    tiles.append((f"${cost:,.2f}", "paid to the teacher"))
+    inner = "".join(
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>'
+        for value, what in tiles
+    )
+    return f'<div class="tiles">{inner}</div>'
+
+
+def _scores(data: ReportData) -> str:
+    if not data.scores:
+        return ""
+    from chainsight.report import plots
+
+    models = list(dict.fromkeys(score.model for score in data.scores))
+    modes = [m for m in MODES if any(score.mode == m for score in data.scores)]
+    datasets = list(dict.fromkeys(score.dataset for score in data.scores))
+    datasets.sort(key=lambda name: name != ALL)
+    by_key = {(s.model, s.dataset, s.mode): s for s in data.scores}
+    rows = []
+    for dataset in datasets:
+        for model in models:
+            own = [by_key.get((model, dataset, mode)) for mode in modes]
+            first = next((s for s in own if s), None)
+            if first is None:
+                continue
+            dot = f'<span class="dot" style="background:{plots.colour(model, models)}"></span>'
+            rows.append(
+                [
+                    escape("all (mean)" if dataset == ALL else dataset),
+                    dot + escape(model),
+                    *(_percent(score) for score in own),
+                    f"{first.num_examples:,}",
+                    *(_statuses(score) for score in own[-1:]),
+                ]
+            )
+    titles = [f"{plots.MODE_TITLES[mode]}, %" for mode in modes]
+    head = ["benchmark", "model", *titles, "questions", f"how {modes[-1]} answers were found"]
+    count = len(modes)
+    fingerprint = escape(data.fingerprint[:16])
+    return (
+        "<h2>Accuracy on held-out questions</h2>"
+        f'<p class="faint">Greedy decoding; ± one standard error. Benchmark fingerprint '
+        f"{fingerprint}.</p>"
+        + _figure(plots.scores(data.scores))
+        + _table(head, rows, range(2, 3 + count))
+    )
+
+
+def _percent(score: Score | None) -> str:
+    if score is None:
+        return "-"
+    return f"{100 * score.value:.1f} ± {100 * score.standard_error:.1f}"
+
+
+def _statuses(score: Score | None) -> str:
+    if score is None:
+        return "-"
+    ranked = sorted(score.status_rates.items(), key=lambda item: -item[1])
+    return escape(", ".join(f"{name.replace('_', ' ')} {100 * r:.0f} %" for name, r in ranked))
+
+
+def _curves(data: ReportData) -> str:
+    if not any(data.curves.values()):
+        return ""
+    from chainsight.report import plots
+
+    return (
+        "<h2>Training</h2>"
+        + _figure(plots.curves(data.curves))
+        + '<p class="faint">Dashed: ln 2, the loss of a model without a preference.</p>'
+    )
+
+
+def _flow(data: ReportData) -> str:
+    if not data.flows:
+        return ""
+    from chainsight.report import plots
+
+    rows = [
+        [
+            row.stage,
+            escape(f"{row.what} → {row.became}"),
+            f"{row.entered:,}",
+            f"{row.left:,}",
+            escape("; ".join(f"{count:,} {reason}" for reason, count in row.lost)) or "-",
+        ]
+        for row in data.flows
+    ]
+    head = ["stage", "what", "entered", "left", "the others"]
+    return (
+        "<h2>What entered and left each stage</h2>"
+        + _figure(plots.flow(data.flows))
+        + _table(head, rows, (2, 3))
+    )
+
+
+def _costs(data: ReportData) -> str:
+    if not data.stages:
+        return ""
+    from chainsight.report import plots
+
+    seconds = {name: stage.seconds for name, stage in data.stages.items()}
+    cost = {name: stage.metrics.get("cost_usd", 0.0) for name, stage in data.stages.items()}
+    rows = [
+        [
+            name,
+            plots.duration(stage.seconds),
+            f"${cost[name]:,.4f}" if cost[name] else "-",
+        ]
+        for name, stage in data.stages.items()
+    ]
+    rows.append(
+        ["<b>all</b>", plots.duration(sum(seconds.values())), f"${sum(cost.values()):,.4f}"]
+    )
+    return (
+        "<h2>Time and cost</h2>"
+        '<p class="faint">Wall time of the executions that made the artifacts; reusing them takes '
+        "no time.</p>"
+        + _figure(plots.costs(seconds, cost))
+        + _table(["stage", "wall time", "cost"], rows, (1, 2))
+    )
+
+
+def _accuracies(data: ReportData) -> str:
+    if not data.accuracies:
+        return ""
+    from chainsight.report import plots
+
+    return (
+        "<h2>How sure the policy is</h2>"
+        '<p class="faint">Each training question was answered several times; those answered '
+        "neither too rarely nor too often give preference pairs.</p>"
+        + _figure(plots.accuracies(data.accuracies, data.band))
+    )
+
+
+def _cards(data: ReportData) -> str:
+    if not data.cards:
+        return ""
+    return "<h2>Examples</h2>" + "\n".join(_card(card) for card in data.cards)
+
+
+def _card(card: Card) -> str:
+    tiny = ' class="tiny"' if card.pixelated else ""
+    picture = (
+        f'<img{tiny} src="{card.image_uri}" alt="">'
+        if card.image_uri
+        else '<span class="faint">no picture</span>'
+    )
+    body = escape(prompts.question_block(card.question, card.choices or None))
+    said = "".join(_said(one) for one in card.said)
+    references = escape(" | ".join(card.references))
+    return (
+        f'<div class="card"><div>{picture}<p class="faint">{escape(card.example_id)}<br>'
+        f'{escape(card.part)}</p></div><div><div class="question">{body}</div>'
+        f'<p>reference: <b>{references}</b></p><div class="voices">{said}</div></div></div>'
+    )
+
+
+def _said(one: Said) -> str:
+    verdict = ""
+    if one.right is not None:
+        kind, sign = ("good", "✓ right") if one.right else ("bad", "✗ wrong")
+        verdict = f'<span class="mark {kind}">{sign}</span>'
+    how = f'answer "{one.answer}", {one.status.replace("_", " ")}'
+    note = f" · {one.note}" if one.note else ""
+    return (
+        f'<div class="said"><h3>{escape(one.who)} <span class="faint">{escape(one.mode)}</span> '
+        f'{verdict}</h3><div class="text">{escape(one.text) or "(empty)"}</div>'
+        f'<p class="faint">{escape(how + note)}</p></div>'
+    )
+
+
+def _prompts() -> str:
+    asked = "".join(
+        f"<tr><td>{escape(mode)}</td><td>{'with' if choices else 'without'} choices</td>"
+        f"<td>{escape(text)}</td></tr>"
+        for (mode, choices), text in prompts.SUFFIXES.items()
+    )
+    teacher = escape(prompts.TEACHER_SYSTEM)
+    return (
+        "<h2>Prompts</h2><p>Student, system:</p>"
+        f"<pre>{escape(prompts.SYSTEM)}</pre><p>Student, after the question:</p>"
+        f'<div class="wide"><table>{asked}</table></div>'
+        f"<p>Teacher, system:</p><pre>{teacher}</pre>"
+    )
+
+
+def _metrics(data: ReportData) -> str:
+    blocks = "".join(_stage_metrics(stage) for stage in data.stages.values())
+    return f"<h2>All figures</h2>{blocks}" if blocks else ""
+
+
+def _stage_metrics(stage: StageResult) -> str:
+    rows = [[escape(name), f"{value:,.6g}"] for name, value in sorted(stage.metrics.items())]
+    return (
+        f"<details><summary>{escape(stage.name)}</summary>{_table(['', ''], rows, (1,))}</details>"
+    )

@@ -1,0 +1,378 @@
+"""The one road into a stage: validate, key, reuse, run, commit.
+
+The command line, the KFP components and the tests all call `execute`. The stage key is the sha256 of
+(stage, code version, resolved configuration, content digests of the inputs, fingerprint of what
+is read outside the store): equal keys have equal results, so a committed artifact is reused.
+Keys look at the content of inputs, not at how they were made: a changed setting that leaves
+`examples` as they were pays for no rationale again.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from chainsight import __version__
+from chainsight.config import ModelSection, RunConfig, RunSection, Section, validate
+from chainsight.context import Context
+from chainsight.errors import ChainsightError, ConfigError, StoreError
+from chainsight.progress import choose, parent_events
+from chainsight.stages import STAGES, Stage
+from chainsight.store import Manifest, Store, open_store
+
+CODE_VERSION_VARIABLE = "CHAINSIGHT_CODE_VERSION"
+_WITHOUT_RESULT = ("cli.py", "progress.py", "tracking/", "report/")
+"""Code that cannot change an artifact and so stays out of the code version."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What one execution of a stage left behind."""
+
+    stage: str
+    outputs: dict[str, Manifest]
+    reused: bool
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return next(iter(self.outputs.values())).metrics
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the execution that made the artifacts."""
+        return next(iter(self.outputs.values())).seconds
+
+
+@cache
+def code_version() -> str:
+    """Version and digest of the library's source; `CHAINSIGHT_CODE_VERSION` overrides it."""
+    if os.environ.get(CODE_VERSION_VARIABLE):
+        return os.environ[CODE_VERSION_VARIABLE]
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if not name.startswith(_WITHOUT_RESULT):
+            digest.update(name.encode() + b"\0" + path.read_bytes())
+    return f"{__version__}+{digest.hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage with everything that decides its result."""
+
+    stage: Stage
+    config: Section
+    run: RunSection
+    model: ModelSection
+    inputs: Mapping[str, Manifest]
+    store: Store
+
+    @property
+    def work(self) -> Path:
+        return Path(self.run.home) / "work"
+
+    def context(self) -> Context:
+        """The surroundings of the stage; its private work folder is created with the key."""
+        return Context(
+            work=self.work,
+            ledger=self.work / "ledger",
+            seed=self.run.seed,
+            model=self.model,
+            tracking_uri=self.run.mlflow_uri(),
+            inputs={kind: self.store.artifact_uri(m.kind, m.key) for kind, m in self.inputs.items()},
+            fetch=self.store.fetch,
+            manifest=self.store.load,
+            progress=choose(),
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What the stage key is made of."""
+        shared = {"seed": self.run.seed, "model": self.model.model_dump(mode="json")}
+        return {
+            "stage": self.stage.name,
+            "code_version": code_version(),
+            "config": self.config.model_dump(mode="json", by_alias=True),
+            "shared": {name: shared[name] for name in self.stage.shared},
+            "inputs": {kind: m.content_digest for kind, m in sorted(self.inputs.items())},
+            "fingerprint": self.stage.fingerprint(self.config, self.context()),
+        }
+
+    def key(self) -> str:
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+
+def job(
+    stage: str,
+    config: Any,
+    *,
+    run: Any,
+    model: Any,
+    inputs: Mapping[str, str | Path],
+    store: Store | None = None,
+) -> Job:
+    """Check and resolve everything a stage needs; `inputs` maps kinds to manifests.
+
+    A manifest is given by its file (what passes through KFP) or by its artifact's store URI.
+    Numbers that KFP turned into floats become integers again here.
+
+    Raises:
+        ConfigError: unknown stage, a bad setting, a missing or superfluous input.
+        StoreError: an input is not committed.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f"no stage {stage!r}; the stages are {', '.join(STAGES)}")
+    wanted = STAGES[stage].inputs
+    if set(inputs) != set(wanted):
+        raise ConfigError(f"{stage} reads {', '.join(wanted) or 'nothing'}; got {sorted(inputs)}")
+    field = "register_" if stage == "register" else stage
+    section = RunConfig.model_fields[field].annotation
+    assert section is not None
+    where = run if isinstance(run, RunSection) else validate(RunSection, run, "run")
+    store = store or open_store(where.store_uri(), Path(where.home) / "cache")
+    return Job(
+        stage=STAGES[stage],
+        config=config if isinstance(config, Section) else validate(section, config, stage),
+        run=where,
+        model=model if isinstance(model, ModelSection) else validate(ModelSection, model, "model"),
+        inputs={kind: _manifest(store, kind, inputs[kind]) for kind in wanted},
+        store=store,
+    )
+
+
+def _manifest(store: Store, kind: str, where: str | Path) -> Manifest:
+    path = Path(where)
+    if path.is_file():
+        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
+    else:
+        manifest = store.load(str(where))
+    if manifest.kind != kind:
+        raise ConfigError(f"{where} is an artifact of kind {manifest.kind!r}, not {kind!r}")
+    return manifest
+
+
+def find(job: Job) -> StageRun | None:
+    """The committed result of `job`, or None."""
+    key = job.key()
+    found = {kind: job.store.find(kind, key) for kind in job.stage.outputs}
+    outputs = {kind: manifest for kind, manifest in found.items() if manifest is not None}
+    if len(outputs) < len(found):
+        return None
+    return StageRun(job.stage.name, outputs, reused=True)
+
+
+def execute(job: Job, *, pipeline_run: str = "") -> StageRun:
+    """Execute a stage, or reuse what an equal execution committed.
+
+    `pipeline_run` names the pipeline run that MLflow's parent run stands for.
+    """
+    done = find(job)
+    if done is not None:
+        return done
+    key = job.key()
+    work = job.work / f"{job.stage.name}-{key[:16]}"
+    work.mkdir(parents=True, exist_ok=True)
+    with _locked(work.with_suffix(".lock"), job.stage.name):
+        done = find(job)  # another process may have finished while this one waited
+        result = done or _execute(job, key, work, pipeline_run)
+        shutil.rmtree(work, ignore_errors=True)
+    return result
+
+
+@contextmanager
+def _locked(path: Path, stage: str) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"{stage}: another process is at the same work; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _execute(job: Job, key: str, work: Path, pipeline_run: str) -> StageRun:
+    from chainsight.tracking import Tracking
+
+    context = replace(job.context(), work=work)
+    folders = {kind: job.store.fetch(manifest) for kind, manifest in job.inputs.items()}
+    attempt = work / f"output-{uuid.uuid4().hex[:8]}"
+    outputs = {kind: attempt / kind for kind in job.stage.outputs}
+    for folder in outputs.values():
+        folder.mkdir(parents=True)
+    stage_run = job.stage.load()
+    tracking = Tracking(job.run.mlflow_uri(), job.run.experiment)
+    with out_of_space(job), tracking.stage(job.stage.name, pipeline_run) as tracked:
+        tracked.params(job.identity())
+        start = time.monotonic()
+        context = replace(context, metrics=tracked, run_id=tracked.run_id)
+        metrics = stage_run(job.config, **folders, **outputs, context=context)
+        seconds = time.monotonic() - start
+        tracked.log({**metrics, "seconds": seconds}, step=0)
+        about = _describe(job) | {"seconds": seconds}
+        manifests = {
+            kind: job.store.commit(folder, kind=kind, key=key, metrics=metrics, **about)
+            for kind, folder in outputs.items()
+        }
+        tracked.tags({f"artifact.{k}": job.store.artifact_uri(k, key) for k in manifests})
+    return StageRun(job.stage.name, manifests, reused=False)
+
+
+@contextmanager
+def out_of_space(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StoreError(
+            f"{job.stage.name}: no space left for {error.filename or job.run.home}; free some or "
+            f"set run.home and run.store elsewhere, then run again: finished work is kept"
+        ) from error
+
+
+def _describe(job: Job) -> dict[str, Any]:
+    """What the manifests of all outputs of `job` say alike."""
+    identity = job.identity()
+    return {
+        "stage": job.stage.name,
+        "code_version": code_version(),
+        "config": {"config": identity["config"], **identity["shared"]},
+        "inputs": {k: job.store.artifact_uri(m.kind, m.key) for k, m in job.inputs.items()},
+        "input_digests": identity["inputs"],
+        "siblings": job.stage.outputs,
+    }
+
+
+def resolve(config: RunConfig) -> dict[str, StageRun]:
+    """The committed stages of a run, in order, up to the first that is missing.
+
+    Needs no database: each key follows from the configuration and the artifacts before.
+    """
+    store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
+    found: dict[str, StageRun] = {}
+    uris: dict[str, str] = {}
+    for name, stage in STAGES.items():
+        result = find(
+            job(
+                name,
+                config.section(name),
+                run=config.run,
+                model=config.model,
+                inputs={kind: uris[kind] for kind in stage.inputs},
+                store=store,
+            )
+        )
+        if result is None:
+            break
+        found[name] = result
+        uris |= {k: store.artifact_uri(k, m.key) for k, m in result.outputs.items()}
+    return found
+
+
+def run_alone(
+    name: str, config: RunConfig, inputs: Mapping[str, str]
+) -> tuple[StageRun, dict[str, str]]:
+    """Run one stage; inputs that are not given are those of the configuration's own run.
+
+    Returns:
+        The stage's result and the store URI of each output.
+
+    Raises:
+        ConfigError: an input is neither given nor finished.
+    """
+    wanted = STAGES[name].inputs
+    store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
+    given: dict[str, str] = dict(inputs)
+    if set(wanted) - set(given):
+        for done in resolve(config).values():
+            uris = {k: store.artifact_uri(k, m.key) for k, m in done.outputs.items()}
+            given = {k: uri for k, uri in uris.items() if k in wanted} | given
+    for kind in wanted:
+        if kind not in given:
+            maker = next(s.name for s in STAGES.values() if kind in s.outputs)
+            raise ConfigError(
+                f"{name} reads {kind}, which is not there yet: run `chainsight {maker} CONFIG` "
+                f"with the same configuration first, or give --{kind} with a manifest or store URI"
+            )
+    work = job(
+        name, config.section(name), run=config.run, model=config.model, inputs=given, store=store
+    )
+    done = execute(work)
+    return done, {k: store.artifact_uri(k, m.key) for k, m in done.outputs.items()}
+
+
+def lineage(store: Store, outputs: Mapping[str, Manifest]) -> dict[str, StageRun]:
+    """The stages that `outputs` came from, oldest first, read off the manifests' inputs."""
+    found: dict[str, dict[str, Manifest]] = {}
+    todo = list(outputs.values())
+    while todo:
+        manifest = todo.pop()
+        stage = STAGES[manifest.stage]
+        if stage.name in found:
+            continue
+        siblings = {kind: store.find(kind, manifest.key) for kind in stage.outputs}
+        found[stage.name] = {kind: m for kind, m in siblings.items() if m is not None}
+        todo.extend(store.load(uri) for uri in manifest.inputs.values())
+    return {name: StageRun(name, found[name], reused=True) for name in STAGES if name in found}
+
+
+class KfpArtifact(Protocol):
+    """What a component's artifact parameter offers (`kfp.dsl.Artifact`)."""
+
+    path: str
+    metadata: dict[str, Any]
+
+
+def run_component(
+    stage: str,
+    config: dict[str, Any],
+    *,
+    run: dict[str, Any],
+    model: dict[str, Any],
+    pipeline_run: str,
+    inputs: Mapping[str, KfpArtifact],
+    outputs: Mapping[str, KfpArtifact],
+    metrics: KfpArtifact,
+) -> StageRun:
+    """Run a stage as a KFP component: what passes through KFP is manifests and numbers.
+
+    A failure that the user can mend ends in its one message and exit code, without a traceback.
+    """
+    events = parent_events()
+    try:
+        work = job(
+            stage, config, run=run, model=model, inputs={k: a.path for k, a in inputs.items()}
+        )
+        if events:
+            events.write("stage", stage=stage)
+        result = execute(work, pipeline_run=pipeline_run)
+    except ChainsightError as error:
+        if events:
+            events.write("failed", stage=stage, message=str(error))
+        _say(f"{stage}: {error}")
+        sys.exit(error.exit_code)
+    for kind, artifact in outputs.items():
+        manifest = result.outputs[kind]
+        uri = work.store.artifact_uri(kind, manifest.key)
+        Path(artifact.path).write_text(manifest.to_json(), encoding="utf-8")
+        artifact.metadata |= {"store_uri": uri, "digest": manifest.content_digest}
+    metrics.metadata |= {**result.metrics, "seconds": result.seconds, "reused": int(result.reused)}
+    Path(metrics.path).write_text("{}", encoding="utf-8")  # kfp.local misses its cache without
+    if events:
+        events.write("done", stage=stage, reused=result.reused, metrics=result.metrics)
+    return result
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,238 @@
+"""examples -> rationales: the teacher explains each annotated answer; who disagrees is set aside.
+
+The filter of the paper (method.md 1.3): a rationale is kept only if the final answer in it equals
+the annotation by the dataset's own metric; mismatches are dropped, not asked again, as most are
+errors of the annotation. Every answer is in the ledger before it is judged, so that a killed run
+resumes, and another filter costs nothing.
+
+Files: `rationales.parquet` (kept) and `rejected.parquet` (with `reason`), in example order.
+"""
+
+import asyncio
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from chainsight import answers, records
+from chainsight.config import DistillSection
+from chainsight.context import Context, Progress
+from chainsight.demo import rationales as script
+from chainsight.demo import teacher as scripted
+from chainsight.errors import RecordError, TeacherError
+from chainsight.metrics import METRICS, is_right
+from chainsight.records import Example, Rationale
+from chainsight.teacher.asking import Asking, Question
+from chainsight.teacher.cost import Budget
+from chainsight.teacher.endpoint import NO_KEY, Endpoint, request_key, resolve
+from chainsight.teacher.ledger import Ledger, open_ledger
+from chainsight.teacher.reply import Reply
+
+log = logging.getLogger(__name__)
+
+NOT_SENT = ""
+REASONS = ("mismatch", "no_marker", "truncated", "refusal", "empty", "failed")
+REFUSALS = ("i'm sorry", "i am sorry", "sorry,", "i can't", "i cannot", "i'm unable")
+"""How a refusal starts that the endpoint does not mark as one."""
+
+
+def run(
+    config: DistillSection, *, examples: Path, rationales: Path, context: Context
+) -> dict[str, float]:
+    """Ask for what the ledger lacks, judge all answers, write both files.
+
+    Raises:
+        TeacherError: no teacher, no money, too many failures, or not one rationale kept.
+    """
+    rows = examples / "examples.parquet"
+    with (
+        _endpoint(config) as endpoint,
+        open_ledger(_ledger_path(context, config, endpoint)) as ledger,
+    ):
+        keys = [_key(config, endpoint, example) for example in records.read(rows, Example)]
+        num_known = sum(key in ledger for key in set(keys))
+        progress = context.progress
+        num_asked = _ask_open(config, endpoint, ledger, rows=rows, keys=keys, progress=progress)
+        judged = list(_judge_all(config, rows, keys, ledger))
+    kept = [row for row in judged if not row.reason]
+    rejected = [row for row in judged if row.reason]
+    _check(config, judged)
+    records.write(rationales / "rationales.parquet", kept, Rationale)
+    records.write(rationales / "rejected.parquet", rejected, Rationale)
+    return _summary(judged) | {"num_asked": num_asked, "num_from_ledger": num_known}
+
+
+@contextmanager
+def _endpoint(config: DistillSection) -> Iterator[Endpoint]:
+    if config.teacher != "scripted":
+        yield resolve(config, os.environ)
+        return
+    rate = config.scripted_error_rate
+    with scripted.serve(error_rate=rate) as handle:
+        yield Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY)
+
+
+def _ledger_path(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
+    """A file per teacher, so that runs with different teachers do not wait for each other."""
+    kind = config.teacher if config.teacher in ("openai", "scripted") else "endpoint"
+    digest = sha256(f"{endpoint.identity}\n{config.teacher_model}".encode()).hexdigest()
+    return context.ledger / f"{kind}-{digest[:12]}.jsonl"
+
+
+def _key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
+    """The request's address, `NOT_SENT` for an image that cannot be sent."""
+    try:
+        return request_key(config, endpoint, example)
+    except RecordError as error:
+        log.warning("%s: not asked: %s", example.id, error)
+        return NOT_SENT
+
+
+# --- asking ----------------------------------------------------------------------------------
+
+
+def _ask_open(
+    config: DistillSection,
+    endpoint: Endpoint,
+    ledger: Ledger,
+    *,
+    rows: Path,
+    keys: list[str],
+    progress: Progress,
+) -> int:
+    """Ask what has no recorded answer; return how many answers came."""
+    requests = set(keys) - {NOT_SENT}
+    known = sum(key in ledger for key in requests)
+    if known == len(requests):
+        return 0
+    budget = _budget(config, ledger, keys)
+    with progress.task("distill", len(requests), "question", done=known) as task:
+        asking = Asking(config, ledger=ledger, budget=budget, total=len(keys), task=task)
+        asyncio.run(asking.run(endpoint, _open_questions(ledger, rows, keys)))
+    return asking.num_asked
+
+
+def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:
+    """The budget less what the recorded answers to these questions have cost."""
+    budget = Budget(config.budget_usd)
+    for key in dict.fromkeys(keys):
+        if response := ledger.get(key):
+            budget.add(Reply.of(response).cost_usd(config.price))
+    return budget
+
+
+def _open_questions(ledger: Ledger, rows: Path, keys: list[str]) -> Iterator[Question]:
+    """Read images as they are wanted; two rows that ask the same are asked once."""
+    taken = set()
+    for key, example in zip(keys, records.read(rows, Example), strict=True):
+        if key != NOT_SENT and key not in ledger and key not in taken:
+            taken.add(key)
+            yield Question(key, example)
+
+
+# --- judging ---------------------------------------------------------------------------------
+
+
+def _judge_all(
+    config: DistillSection, rows: Path, keys: list[str], ledger: Ledger
+) -> Iterator[Rationale]:
+    paid = set()
+    for key, example in zip(keys, records.read(rows, Example), strict=True):
+        response = ledger.get(key)
+        rationale = judge(example, Reply.of(response) if response else None, config)
+        yield replace(rationale, cost_usd=0.0) if key in paid else rationale
+        paid.add(key)
+
+
+def judge(example: Example, reply: Reply | None, config: DistillSection) -> Rationale:
+    """The rationale in `reply`, with the reason why it is set aside if it is. Pure."""
+    teacher = "scripted" if config.teacher == "scripted" else config.teacher_model
+    if reply is None:
+        return Rationale(example.id, "", "", "empty", teacher, 0, 0, 0.0, reason="failed")
+    found = answers.extract(reply.text, truncated=reply.finish_reason == "length")
+    return Rationale(
+        example_id=example.id,
+        text=reply.text,
+        answer=found.value,
+        status=found.status,
+        teacher=teacher,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        cost_usd=reply.cost_usd(config.price),
+        reason=_reason(example, reply, found),
+    )
+
+
+def _reason(example: Example, reply: Reply, found: answers.Answer) -> str:
+    """Why a reply is set aside, "" if it is kept."""
+    thought, conclusion = _parts(reply.text)
+    checks = {
+        "refusal": _refuses(reply, found),
+        "truncated": reply.finish_reason == "length",
+        "empty": found.status == "empty" or (found.status == "marker" and not thought),
+        # One that goes on after its answer does not end with it.
+        "no_marker": found.status != "marker" or len(conclusion.splitlines()) > 1,
+    }
+    first = next((reason for reason, holds in checks.items() if holds), "")
+    return first or ("" if _agrees(example, found.value) else "mismatch")
+
+
+def _refuses(reply: Reply, found: answers.Answer) -> bool:
+    if reply.refusal or reply.finish_reason == "content_filter":
+        return True
+    said = reply.text.strip().lower().replace("\u2019", "'")
+    return found.status != "marker" and said.startswith(REFUSALS)
+
+
+def _agrees(example: Example, answer: str) -> bool:
+    if example.metric not in METRICS:
+        known = ", ".join(METRICS)
+        raise RecordError(f"{example.id}: no metric {example.metric!r}; there are {known}")
+    metric = METRICS[example.metric]
+    try:
+        return is_right(metric.score(answer, example.references, choices=example.choices))
+    except RecordError as error:
+        raise RecordError(f"{example.id}: {error}") from None
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """What stands before and after the last marker; all of it before, if there is none."""
+    marks = list(answers.MARKER.finditer(text))
+    start, end = marks[-1].span() if marks else (len(text), len(text))
+    return text[:start].strip(), text[end:].strip()
+
+
+# --- counting --------------------------------------------------------------------------------
+
+
+def _summary(judged: list[Rationale]) -> dict[str, float]:
+    reasons = Counter(row.reason or "kept" for row in judged)
+    counts = {f"num_{reason}": float(reasons[reason]) for reason in ("kept", *REASONS)}
+    return counts | {
+        "num_examples": float(len(judged)),
+        "keep_rate": reasons["kept"] / len(judged),
+        "prompt_tokens": float(sum(row.prompt_tokens for row in judged)),
+        "completion_tokens": float(sum(row.completion_tokens for row in judged)),
+        "cost_usd": math.fsum(row.cost_usd for row in judged),
+    }
+
+
+def _check(config: DistillSection, judged: list[Rationale]) -> None:
+    reasons = Counter(row.reason or "kept" for row in judged)
+    if reasons["failed"] > config.max_failed_rate * len(judged):
+        raise TeacherError(
+            f"distill: {reasons['failed']} of {len(judged)} questions got no answer, more than "
+            f"distill.max_failed_rate {config.max_failed_rate:g} allows; run again to ask them "
+            "again (answers are kept), or allow more"
+        )
+    if not reasons["kept"]:
+        found = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items())) or "no examples"
+        raise TeacherError(
+            f"distill: not one rationale was kept ({found}); look at what "
+            f"{config.teacher_model} answers, or choose another teacher"
+        )

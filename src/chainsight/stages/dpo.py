@@ -1,0 +1,104 @@
+"""examples, pairs, policy -> aligned: the policy moved from wrong chains towards right ones.
+
+Sigmoid DPO on summed log-probabilities (arXiv 2410.16198, section 4; method.md 4.2 to 4.4):
+both responses are cut to 90 whitespace words and carry no end-of-turn, so that the cut teaches
+nobody to stop; the prompt is never cut; vision tower and projector stay as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from chainsight import records
+from chainsight.config import DpoSection
+from chainsight.context import Context
+from chainsight.errors import ChainsightError
+from chainsight.records import Example, Pair
+from chainsight.training import dpo, loop
+from chainsight.training.data import PairRow
+from chainsight.vlm import checkpoint
+from chainsight.vlm.template import Row, Template, student
+
+CURVES = ("rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected")
+
+
+def run(
+    config: DpoSection,
+    *,
+    examples: Path,
+    pairs: Path,
+    policy: Path,
+    aligned: Path,
+    context: Context,
+) -> dict[str, float]:
+    """Align the policy and write its checkpoint with `history.jsonl`.
+
+    Raises:
+        ChainsightError: no pairs, a pair of an unknown example, or the loss is not finite.
+        CheckpointError: the policy is refused.
+    """
+    read = list(records.read(pairs / "pairs.parquet", Pair))
+    wanted = {pair.example_id for pair in read}
+    source = records.read(examples / "examples.parquet", Example)
+    known = {example.id: example for example in source if example.id in wanted}
+    loaded = loop.load_for_training(policy, config, context)
+    rows = build_rows(known, read, loaded.template, config)
+    trainer = dpo.build(loaded, rows, config, context)
+    curve = loop.train(trainer, "dpo", trainer.num_steps)
+    base = checkpoint.fingerprint(policy)
+    loop.save_trained(trainer, loaded, aligned, base=base, curve=curve)
+    last = {name.replace("rewards/", "final_reward_"): curve[-1][name] for name in CURVES}
+    num_cut = sum(
+        cut(text, config.max_words) != text
+        for pair in read
+        for text in (pair.chosen, pair.rejected)
+    )
+    return {
+        "num_pairs": len(rows),
+        "num_questions": len(wanted),
+        "num_cut": num_cut,
+        "num_steps": trainer.num_steps,
+        "final_loss": curve[-1]["loss"],
+        **last,
+    }
+
+
+def cut(text: str, max_words: int | None) -> str:
+    """The first `max_words` words between single spaces; a newline does not end a word.
+
+    Exactly the public code's `" ".join(text.split(" ")[:90])`.
+    """
+    return text if max_words is None else " ".join(text.split(" ")[:max_words])
+
+
+def build_rows(
+    examples: Mapping[str, Example], pairs: Sequence[Pair], template: Template, config: DpoSection
+) -> list[PairRow]:
+    """The pairs as token ids.
+
+    Raises:
+        ChainsightError: no pairs at all, or one of an unknown example.
+    """
+    if not pairs:
+        raise ChainsightError(
+            "dpo: no pairs; widen pair.min_accuracy and pair.max_accuracy, sample more candidates "
+            "or set pair.teacher_as_chosen"
+        )
+    return [make_row(examples, pair, template, config.max_words) for pair in pairs]
+
+
+def make_row(
+    examples: Mapping[str, Example], pair: Pair, template: Template, max_words: int | None
+) -> PairRow:
+    """Prompt and both cut responses, without end-of-turn."""
+    if pair.example_id not in examples:
+        raise ChainsightError(
+            f"dpo: pair of {pair.example_id!r}, which is not among the examples; give both "
+            "artifacts from the same run"
+        )
+    prompt = student(examples[pair.example_id], "cot")
+    ids = template.prompt_ids(prompt)
+    chosen, rejected = (
+        Row(prompt.key, ids, template.text_ids(cut(text, max_words)), prompt.image)
+        for text in (pair.chosen, pair.rejected)
+    )
+    return PairRow(chosen, rejected)

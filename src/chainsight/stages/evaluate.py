@@ -1,0 +1,260 @@
+"""benchmarks, policy, aligned -> predictions, scores: models asked directly and for a reason.
+
+Greedy, in batches. Every row keeps its prompt, its text and how its answer was found.
+"""
+
+import gc
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from chainsight import answers, records
+from chainsight.answers import Answer
+from chainsight.config import EvaluateSection
+from chainsight.context import Context, Task
+from chainsight.errors import ConfigError, RecordError
+from chainsight.metrics import METRICS
+from chainsight.records import Example, Mode, Prediction, Score
+from chainsight.scoring import aggregate, benchmark_fingerprint, flat_metrics, summarize
+
+if TYPE_CHECKING:  # torch comes with them: imported only where a model is asked
+    from chainsight.vlm.checkpoint import Loaded
+    from chainsight.vlm.sampling import Generated
+
+BLOCK_BATCHES = 32
+"""Batches whose predictions are kept together: what a kill can cost."""
+PLAIN = "plain"
+"""Status of a direct answer that is just the answer, as asked."""
+OWN_NAMES = ("base", "policy", "aligned")
+
+
+def fingerprint(config: EvaluateSection, context: Context) -> str:
+    """Digests of the further models; `policy` already depends on the base model."""
+    if not config.models:
+        return ""
+    from chainsight.vlm import checkpoint
+
+    found = {}
+    for name, ref in sorted(config.models.items()):
+        if ref.startswith("models:/"):
+            found[name] = str(_registered(ref, context).digest)
+        else:
+            found[name] = checkpoint.fingerprint(ref)
+    return json.dumps(found, sort_keys=True)
+
+
+def run(
+    config: EvaluateSection,
+    *,
+    benchmarks: Path,
+    policy: Path,
+    aligned: Path,
+    predictions: Path,
+    scores: Path,
+    context: Context,
+) -> dict[str, float]:
+    """Evaluate base, policy, aligned and the configuration's further models.
+
+    Raises:
+        ConfigError: a further model has the name of one of the three.
+        RecordError: no benchmark row.
+        CheckpointError, TrackingError: a model is damaged or not found.
+    """
+    taken = sorted(set(config.models) & set(OWN_NAMES))
+    if taken:
+        raise ConfigError(f"evaluate.models: {taken[0]!r} is the run's own model; rename yours")
+    models: dict[str, str | Path] = {"base": context.model.base} if config.include_base else {}
+    models |= {"policy": policy, "aligned": aligned, **config.models}
+    return evaluate_models(
+        models,
+        benchmarks=benchmarks,
+        predictions=predictions,
+        scores=scores,
+        config=config,
+        context=context,
+    )
+
+
+def evaluate_models(
+    models: Mapping[str, str | Path],
+    *,
+    benchmarks: Path,
+    predictions: Path,
+    scores: Path,
+    config: EvaluateSection,
+    context: Context,
+) -> dict[str, float]:
+    """Evaluate models by name: folders, hub ids, `builtin:tiny`, `models:/NAME@ALIAS`.
+
+    Equal checkpoints give equal scores here and in the stage: both come through this function.
+    """
+    examples = list(records.read(benchmarks / "benchmarks.parquet", Example))
+    if not examples:
+        raise RecordError(f"{benchmarks}: no benchmark row; see prepare.benchmarks")
+    sources = {name: _source(name, ref, context) for name, ref in models.items()}
+    paths = [
+        path
+        for name, source in sources.items()
+        for path in _evaluate_model(name, source, examples, config, context)
+    ]
+    rows = [row for path in paths for row in records.read(path, Prediction)]
+    by_id = {example.id: example for example in examples}
+    results = aggregate(rows, by_id)
+    records.write(predictions / "predictions.parquet", rows, Prediction)
+    records.write(scores / "scores.parquet", results, Score)
+    summary = summarize(results, benchmark_fingerprint(examples, config))
+    summary["digests"] = {name: s.digest for name, s in sources.items() if s.digest}
+    text = json.dumps(summary, indent=1, sort_keys=True) + "\n"
+    (scores / "summary.json").write_text(text, encoding="utf-8")
+    counts = {"num_examples": float(len(examples)), "num_predictions": float(len(rows))}
+    return counts | flat_metrics(results)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a model is, settled once: an alias may move while others are evaluated."""
+
+    ref: str | Path
+    """What `checkpoint.load` takes, or an artifact's store URI."""
+    digest: str | None = None
+    """Content digest, by which `register` knows a model again; none for foreign checkpoints."""
+    stored: bool = False
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some questions of one mode for one model, and the file that keeps their predictions."""
+
+    mode: Mode
+    examples: Sequence[Example]
+    path: Path
+
+
+def _blocks(
+    name: str, examples: Sequence[Example], config: EvaluateSection, work: Path
+) -> Iterator[_Block]:
+    size = config.batch_size * BLOCK_BATCHES
+    for mode in config.modes:
+        for start in range(0, len(examples), size):
+            path = work / f"{quote(name, safe='')}-{mode}-{start // size:05d}.parquet"
+            yield _Block(mode, examples[start : start + size], path)
+
+
+def _evaluate_model(
+    name: str,
+    source: _Source,
+    examples: Sequence[Example],
+    config: EvaluateSection,
+    context: Context,
+) -> list[Path]:
+    """The files with the model's predictions, in order; those of a killed run are kept."""
+    blocks = list(_blocks(name, examples, config, context.work))
+    todo = [block for block in blocks if not block.path.exists()]
+    total = len(examples) * len(config.modes)
+    done = total - sum(len(block.examples) for block in todo)
+    with context.progress.task(f"evaluate {name}", total, "answers", done=done) as task:
+        if todo:
+            loaded = _load(source, context)
+            for block in todo:
+                rows = _ask(name, loaded, block, config, task)
+                draft = block.path.with_suffix(".part")
+                records.write(draft, rows, Prediction)
+                draft.replace(block.path)
+            del loaded
+            gc.collect()  # two 8B models do not fit beside each other
+    return [block.path for block in blocks]
+
+
+def _ask(
+    name: str, loaded: "Loaded", block: _Block, config: EvaluateSection, task: Task
+) -> Iterator[Prediction]:
+    from chainsight.vlm.sampling import generate
+    from chainsight.vlm.template import student
+
+    longest = config.max_new_tokens if block.mode == "cot" else config.max_direct_tokens
+    for start in range(0, len(block.examples), config.batch_size):
+        batch = block.examples[start : start + config.batch_size]
+        asked = [student(example, block.mode) for example in batch]
+        said = generate(loaded, asked, max_new_tokens=longest)
+        for example, prompt, (generated,) in zip(batch, asked, said, strict=True):
+            yield _judge(name, example, block.mode, prompt.text, generated)
+        task.advance(len(batch))
+
+
+def _judge(
+    name: str, example: Example, mode: Mode, prompt: str, generated: "Generated"
+) -> Prediction:
+    answer = read_answer(generated.text, mode, truncated=generated.truncated)
+    metric = METRICS[example.metric]
+    return Prediction(
+        model=name,
+        example_id=example.id,
+        mode=mode,
+        prompt=prompt,
+        text=generated.text,
+        answer=answer.value,
+        status=answer.status,
+        score=metric.score(answer.value, example.references, choices=example.choices),
+        num_tokens=generated.num_tokens,
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The answer in a model's text and how it was found."""
+
+    value: str
+    status: str
+
+
+def read_answer(text: str, mode: Mode, *, truncated: bool = False) -> Reading:
+    """What a model answered: after the marker, or for the direct prompt the first line.
+
+    A first line that the token limit cut is no answer. Both modes are cleaned alike (emphasis,
+    quotes, one trailing period), so that neither gains by it.
+    """
+    found: Answer = answers.extract(text, truncated=truncated)
+    if mode == "cot" or found.status == "marker":
+        return Reading(found.value, found.status)
+    line, newline, _ = text.strip().partition("\n")
+    if truncated and not newline:
+        return Reading("", "truncated")
+    value = answers.clean(line)
+    return Reading(value, PLAIN) if value else Reading("", "empty")
+
+
+def _source(name: str, ref: str | Path, context: Context) -> _Source:
+    if isinstance(ref, str) and ref.startswith("models:/"):
+        return _registered(ref, context)
+    if name in context.inputs:
+        return _Source(ref, context.manifest(context.inputs[name]).content_digest)
+    return _Source(ref)
+
+
+def _registered(ref: str, context: Context) -> _Source:
+    from chainsight.tracking import ALIGNED_URI, CONTENT_DIGEST, Registry
+
+    if context.tracking_uri is None:
+        raise ConfigError(f"{ref}: set run.tracking_uri, the address of the registry")
+    version = Registry(context.tracking_uri).resolve(ref)
+    if ALIGNED_URI not in version.tags:
+        raise ConfigError(
+            f"{ref}: version {version.number} has no tag {ALIGNED_URI}, so chainsight did not "
+            "register it; give the folder of its files instead"
+        )
+    return _Source(version.tags[ALIGNED_URI], version.tags.get(CONTENT_DIGEST), stored=True)
+
+
+def _load(source: _Source, context: Context) -> "Loaded":
+    from chainsight.vlm import checkpoint
+
+    model = context.model
+    return checkpoint.load(
+        context.fetch(str(source.ref)) if source.stored else source.ref,
+        revision=model.revision if source.ref == model.base else None,
+        dtype=model.dtype,
+        attention=model.attention,
+    )

@@ -1,0 +1,1 @@
+"""The teacher: asking it, paying it, and never paying twice (owns the openai import)."""

@@ -1,0 +1,104 @@
+"""Many questions to one teacher: so many in flight, each answer recorded, one reason to stop."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chainsight.config import DistillSection
+from chainsight.context import Task
+from chainsight.errors import ChainsightError, TeacherError
+from chainsight.records import Example
+from chainsight.teacher.client import NoAnswerError, Teacher
+from chainsight.teacher.cost import Budget
+from chainsight.teacher.endpoint import Endpoint
+from chainsight.teacher.ledger import Ledger
+from chainsight.teacher.reply import Reply
+
+log = logging.getLogger(__name__)
+
+LEAST_SILENCE = 8
+"""Questions in a row without an answer before a whole teacher is called silent."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """An example whose request `key` is not in the ledger."""
+
+    key: str
+    example: Example
+
+
+class Asking:
+    """One pass over the open questions.
+
+    A reason to stop (no money, no key, no teacher, too many failures) lets the requests in
+    flight end and be recorded, and is raised once, after them.
+    """
+
+    def __init__(
+        self, config: DistillSection, *, ledger: Ledger, budget: Budget, total: int, task: Task
+    ) -> None:
+        self._config, self._ledger, self._budget = config, ledger, budget
+        self._total, self._task = total, task
+        self._stop: ChainsightError | None = None
+        self._silence = 0
+        self.num_asked = 0
+        self.num_failed = 0
+
+    async def run(self, endpoint: Endpoint, questions: Iterator[Question]) -> None:
+        """Ask all of them, in order, `config.concurrency` at a time.
+
+        Raises:
+            TeacherError: why the asking stopped, and how many answers are safe.
+        """
+        async with Teacher(self._config, endpoint) as teacher, asyncio.TaskGroup() as group:
+            for _ in range(self._config.concurrency):
+                group.create_task(self._work(teacher, questions))
+        if self._stop:
+            raise type(self._stop)(
+                f"{self._stop}. {len(self._ledger)} answers are in {self._ledger.path}: the same "
+                "command goes on from there and pays none of them again"
+            )
+
+    async def _work(self, teacher: Teacher, questions: Iterator[Question]) -> None:
+        while self._stop is None:
+            try:
+                self._budget.check(self._total)
+                question = next(questions, None)
+                if question is None:
+                    return
+                await self._ask(teacher, question)
+            except ChainsightError as error:
+                self._stop = self._stop or error
+
+    async def _ask(self, teacher: Teacher, question: Question) -> None:
+        try:
+            response = await teacher.ask(question.example, lambda: self._stop is None)
+        except NoAnswerError as error:
+            self._count_failure(teacher.address, question.example.id, str(error))
+            return
+        await asyncio.to_thread(self._ledger.record, question.key, response)
+        self._budget.add(Reply.of(response).cost_usd(self._config.price))
+        self.num_asked += 1
+        self._silence = 0
+        self._task.advance()
+
+    def _count_failure(self, address: str, example_id: str, why: str) -> None:
+        if self._stop:
+            return  # its retries were cut short: not the question's fault
+        log.warning("%s: no answer: %s", example_id, why)
+        self.num_failed += 1
+        self._silence += 1
+        self._task.advance()
+        allowed = self._config.max_failed_rate * self._total
+        if self._silence >= max(LEAST_SILENCE, self._config.concurrency):
+            self._stop = TeacherError(
+                f"{address}: {self._silence} questions in a row got no answer; the last: {why}"
+            )
+        elif self.num_failed > allowed:
+            self._stop = TeacherError(
+                f"{address}: {self.num_failed} of {self._total} questions "
+                f"got no answer, more than distill.max_failed_rate "
+                f"{self._config.max_failed_rate:g} allows; the last: {why}"
+            )

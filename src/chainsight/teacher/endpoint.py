@@ -1,0 +1,85 @@
+"""Where the teacher is, and the address under which the ledger keeps an answer of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from chainsight.config import DistillSection
+from chainsight.errors import ConfigError
+from chainsight.prompts import TEACHER_SYSTEM, teacher_prompt
+from chainsight.records import Example
+from chainsight.teacher import images
+
+NO_KEY = "none"
+"""Sent to an endpoint of one's own when the environment holds no key."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the teacher is, and the key for it."""
+
+    identity: str
+    """Who answers, for the ledger: two endpoints of one identity share answers."""
+    base_url: str | None
+    key: str = field(repr=False)
+    """Sent as bearer token; a placeholder where none is wanted."""
+
+
+def resolve(config: DistillSection, environment: Mapping[str, str]) -> Endpoint:
+    """The endpoint of `openai` or of a base URL, with the key from the environment.
+
+    Raises:
+        ConfigError: no key for `openai`, a key that no header can carry, a broken URL.
+    """
+    key = environment.get(config.api_key_env, "").strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError(
+            f"environment variable {config.api_key_env}: not a key (spaces or unprintable "
+            "characters in it); set it to the teacher's API key alone"
+        )
+    if config.teacher == "openai":
+        if not key:
+            raise ConfigError(
+                f"distill.teacher is openai, but the environment variable {config.api_key_env} is "
+                "not set; set it, name another in distill.api_key_env, or write teacher: scripted"
+            )
+        return Endpoint("openai", environment.get("OPENAI_BASE_URL") or None, key)
+    return Endpoint(_checked_url(config.teacher), config.teacher, key or NO_KEY)
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good or parts.username:
+        raise ConfigError(
+            "distill.teacher: not a base URL such as http://host:port/v1 (credentials go into "
+            "the variable that distill.api_key_env names)"
+        )
+    return url.rstrip("/")
+
+
+def request_key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
+    """The content address of what `example` asks of this teacher.
+
+    The image enters by its original bytes and by how it is sent, which decide the bytes sent,
+    so that finding an answer in the ledger does not cost an encoding.
+
+    Raises:
+        RecordError: the image is none.
+    """
+    asked = {
+        "teacher": endpoint.identity,
+        "model": config.teacher_model,
+        "max_tokens": config.max_tokens,
+        "temperature": config.temperature,
+        "system": TEACHER_SYSTEM,
+        "prompt": teacher_prompt(example),
+        "image": hashlib.sha256(example.image).hexdigest(),
+        "sent": images.plan(example.image, config.image_max_side).describe(),
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,27 @@
+"""MLflow: runs for stages, versions for models. The only package that imports mlflow.
+
+Tracking is best effort: with MLflow away the stage's work goes on and one warning says so. The
+registry is not: a model that cannot be registered is an error (`TrackingError`).
+"""
+
+from chainsight.tracking.connection import NO_TRACKING
+from chainsight.tracking.registry import (
+    ALIGNED_URI,
+    CONTENT_DIGEST,
+    PREDICTIONS_URI,
+    Registry,
+    Version,
+)
+from chainsight.tracking.runs import PARENT_VARIABLE, Run, Tracking
+
+__all__ = [
+    "ALIGNED_URI",
+    "CONTENT_DIGEST",
+    "NO_TRACKING",
+    "PARENT_VARIABLE",
+    "PREDICTIONS_URI",
+    "Registry",
+    "Run",
+    "Tracking",
+    "Version",
+]

@@ -1,0 +1,160 @@
+"""MLflow's model registry: versions by reference, tags, aliases. Failures are errors."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from chainsight.errors import TrackingError
+from chainsight.tracking.connection import clean, connect, failures, first_line
+
+ALIGNED_URI = "chainsight.aligned_uri"
+"""Tag of a version: store URI of the artifact whose files it refers to."""
+PREDICTIONS_URI = "chainsight.predictions_uri"
+"""Tag of a version: store URI of its row-level results."""
+CONTENT_DIGEST = "chainsight.content_digest"
+"""Tag of a version: digest of its files. One version per digest."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered model version. `source` is where its files are."""
+
+    name: str
+    number: int
+    source: str
+    run_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.number}"
+
+
+_REFERENCE = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<number>\d+))\Z")
+
+
+class Registry:
+    """The model registry at an MLflow address.
+
+    Raises:
+        TrackingError: on creation, if the registry cannot be reached; from the methods, if it
+            refuses, or if a model, version or alias does not exist.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._client = connect(uri)
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except failures() as error:
+            raise TrackingError(f"{what} at {self.uri}: {first_line(error)}") from error
+
+    def versions(self, name: str) -> list[Version]:
+        """All versions of a model, oldest first; none if there is no such model."""
+        with self._explained(f"cannot list versions of {name!r}"):
+            found = self._client.search_model_versions(f"name='{name}'", max_results=10_000)
+        return sorted((_version(one) for one in found), key=lambda version: version.number)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """The version number of each alias; empty if there is no such model."""
+        with self._explained(f"cannot look up {name!r}"):
+            models = self._client.search_registered_models(f"name='{name}'")
+        return {alias: int(number) for model in models for alias, number in model.aliases.items()}
+
+    def by_alias(self, name: str, alias: str) -> Version | None:
+        """The version that bears `alias`, or None."""
+        number = self.aliases(name).get(alias)
+        return None if number is None else self.version(name, number)
+
+    def version(self, name: str, number: int) -> Version:
+        """One version by its number."""
+        with self._explained(f"no version {number} of {name!r}"):
+            return _version(self._client.get_model_version(name, str(number)))
+
+    def find(self, name: str, tag: str, value: str) -> Version | None:
+        """The oldest version with this tag, or None."""
+        return next((v for v in self.versions(name) if v.tags.get(tag) == value), None)
+
+    def create(
+        self,
+        name: str,
+        source: str,
+        *,
+        run_id: str | None,
+        tags: Mapping[str, str],
+        description: str,
+    ) -> Version:
+        """Register the files at `source` by reference: nothing is copied."""
+        from mlflow.exceptions import MlflowException
+
+        with self._explained(f"cannot register {source} as {name!r}"):
+            try:
+                self._client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            made = self._client.create_model_version(
+                name, source=source, run_id=run_id, tags=dict(tags), description=description
+            )
+        return self.version(name, int(made.version))
+
+    def describe(self, version: Version, tags: Mapping[str, str], description: str) -> Version:
+        """Set tags and the description of a version."""
+        with self._explained(f"cannot describe version {version.number} of {version.name!r}"):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(version.name, str(version.number), key, value)
+            self._client.update_model_version(version.name, str(version.number), description)
+        return self.version(version.name, version.number)
+
+    def set_alias(self, version: Version, alias: str) -> None:
+        """Move `alias` to a version; atomic."""
+        with self._explained(f"cannot set alias {alias!r} of {version.name!r}"):
+            self._client.set_registered_model_alias(version.name, alias, str(version.number))
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Take `alias` away."""
+        with self._explained(f"cannot delete alias {alias!r} of {name!r}"):
+            self._client.delete_registered_model_alias(name, alias)
+
+    def resolve(self, reference: str) -> Version:
+        """The version that `models:/NAME@ALIAS` or `models:/NAME/NUMBER` means."""
+        parts = _REFERENCE.match(reference)
+        if parts is None:
+            raise TrackingError(
+                f"{reference!r} is no model reference; write models:/NAME@ALIAS or models:/NAME/3"
+            )
+        name, alias, number = parts["name"], parts["alias"], parts["number"]
+        if number is not None:
+            return self.version(name, int(number))
+        found = self.by_alias(name, alias)
+        if found is None:
+            known = ", ".join(sorted(self.aliases(name))) or "none"
+            raise TrackingError(
+                f"model {name!r} at {self.uri} has no alias {alias!r}; its aliases: {known}"
+            )
+        return found
+
+    def log_metrics(self, run_id: str, values: Mapping[str, float]) -> None:
+        """Put metrics beside a version, on its run."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(clean(key), float(value), now, 0) for key, value in values.items()]
+        with self._explained(f"cannot log metrics on run {run_id}"):
+            self._client.log_batch(run_id, metrics=metrics)
+
+
+def _version(found: Any) -> Version:
+    return Version(
+        name=found.name,
+        number=int(found.version),
+        source=found.source,
+        run_id=found.run_id or "",
+        tags=dict(found.tags),
+    )

@@ -1,0 +1,167 @@
+"""Direct preference optimisation: TRL's loop on pairs, the reference computed once beforehand."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset  # type: ignore[import-untyped]
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+
+from chainsight.config import DpoSection
+from chainsight.context import Context
+from chainsight.training import loop, objectives
+from chainsight.training.data import PairRow, dpo_collator, order
+from chainsight.vlm.checkpoint import Loaded
+from chainsight.vlm.template import IGNORED
+
+
+class DpoLoop(loop.Loop, DPOTrainer):  # type: ignore[misc]
+    """Mean of the sigmoid loss over an optimizer batch's pairs, plus the optional SFT term.
+
+    TRL holds a second model as reference and refuses to precompute its log-probabilities for
+    pictures; ours are computed once, by `fill_reference`, and arrive with the batch.
+    """
+
+    section: DpoSection
+    reference: dict[int, tuple[float, float]]
+    num_chosen_tokens: torch.Tensor
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset  # rows are tokenised already
+
+    def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset
+
+    def _get_num_items_in_batch(self, batches: list[Any], device: torch.device) -> torch.Tensor:
+        labels = [batch["labels"] for batch in batches]
+        chosen = [(part[: len(part) // 2] != IGNORED).sum() for part in labels]
+        self.num_chosen_tokens = torch.stack(chosen).sum().to(device)
+        return torch.tensor(sum(len(part) for part in labels) // 2, device=device)
+
+    def scores(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weighted log-probabilities of all responses, [2B], and the logits behind them."""
+        labels = inputs["labels"]
+        given = {k: v for k, v in inputs.items() if k not in ("labels", "reference_logps")}
+        logits = model(**given, use_cache=False).logits
+        weights = objectives.token_weights(labels, self.section.token_weights)
+        return objectives.sequence_logps(logits, labels, weights), logits
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """The part of the batch's loss that these pairs give."""
+        assert not return_outputs, "there is no evaluation in the loop"
+        assert num_items_in_batch is not None
+        logps, logits = self.scores(model, inputs)
+        policy_chosen, policy_rejected = logps.chunk(2)
+        reference_chosen, reference_rejected = inputs["reference_logps"].chunk(2)
+        result = objectives.dpo_loss(
+            policy_chosen, policy_rejected, reference_chosen, reference_rejected, self.section.beta
+        )
+        loss = result.loss.sum() / num_items_in_batch
+        if self.section.sft_weight:
+            half = len(logits) // 2
+            chosen = objectives.sft_loss(
+                logits[:half], inputs["labels"][:half], self.num_chosen_tokens
+            )
+            loss = loss + self.section.sft_weight * chosen
+        self._record(result)
+        return loss
+
+    def _record(self, result: objectives.DpoLoss) -> None:
+        chosen, rejected = result.chosen_rewards, result.rejected_rewards
+        values = {
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/margins": chosen - rejected,
+            "rewards/accuracies": (chosen > rejected).float(),
+        }
+        if self.section.sft_weight:
+            values["dpo_loss"] = result.loss.detach()
+        for name, per_pair in values.items():
+            self.curves[name].extend(per_pair)
+
+    def fill_reference(self, numbers: Sequence[int], kept: Path) -> None:
+        """Score every pair with the model as it is now, before the first step.
+
+        In the very batches of the first epoch: so the first step's policy equals the reference
+        to the last bit. Scores are appended to `kept`, and those found there are not made again.
+        """
+        self.reference.update(_read_scores(kept))
+        todo = list(_unscored(numbers, self.args.per_device_train_batch_size, self.reference))
+        progress = self.context.progress.task(
+            "reference", len(set(numbers)), "pairs", done=len(self.reference)
+        )
+        self.model.eval()
+        with progress as task, kept.open("a", encoding="utf-8") as file, torch.no_grad():
+            for batch in todo:
+                inputs = self._prepare_inputs(self.data_collator([{"row": n} for n in batch]))
+                with self.compute_loss_context_manager():
+                    chosen, rejected = self.scores(self.model, inputs)[0].float().chunk(2)
+                for line in zip(batch, chosen.tolist(), rejected.tolist(), strict=True):
+                    file.write(json.dumps(line) + "\n")
+                    self.reference[line[0]] = line[1:]
+                file.flush()
+                task.advance(len(batch))
+
+
+def _read_scores(kept: Path) -> Iterator[tuple[int, tuple[float, float]]]:
+    if not kept.exists():
+        return
+    whole = kept.read_text(encoding="utf-8")
+    whole = whole[: whole.rfind("\n") + 1]  # a kill may have cut the last line
+    kept.write_text(whole, encoding="utf-8")
+    for line in whole.splitlines():
+        number, chosen, rejected = json.loads(line)
+        yield number, (chosen, rejected)
+
+
+def _unscored(
+    numbers: Sequence[int], size: int, known: dict[int, tuple[float, float]]
+) -> Iterator[list[int]]:
+    """The training's forward batches, without those of which every pair is known."""
+    seen = set(known)
+    for start in range(0, len(numbers), size):
+        batch = list(dict.fromkeys(numbers[start : start + size]))
+        if not seen.issuperset(batch):
+            seen.update(batch)
+            yield batch
+
+
+def build(
+    loaded: Loaded, pairs: Sequence[PairRow], config: DpoSection, context: Context
+) -> DpoLoop:
+    """The trainer of `pairs`, ready for `loop.train`; `num_steps` is set on it."""
+    loop.prepare(loaded.model, freeze=(loop.VISION, loop.PROJECTOR))
+    numbers = order(
+        [len(pair) for pair in pairs],
+        seed=context.seed,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        max_steps=config.max_steps,
+    )
+    num_steps = math.ceil(len(numbers) / config.batch_size)
+    shared = loop.arguments(
+        config, context, learning_rate=config.learning_rate, num_steps=num_steps
+    )
+    reference: dict[int, tuple[float, float]] = {}
+    trainer = DpoLoop(
+        model=loaded.model,
+        args=DPOConfig(**shared, beta=config.beta, precompute_ref_log_probs=True),
+        train_dataset=Dataset.from_dict({"row": numbers}),
+        data_collator=dpo_collator(loaded.template, pairs, reference),
+        processing_class=loaded.processor,
+        peft_config=loop.adapters(loaded.model, config),
+    )
+    trainer.begin(context, vision_learning_rate=0.0)
+    trainer.section, trainer.reference, trainer.num_steps = config, reference, num_steps
+    trainer.fill_reference(numbers, context.work / "reference.jsonl")
+    return trainer

@@ -1,0 +1,271 @@
+"""Model checkpoints: verify, load, save. Safetensors only, no code, sha256 of every file.
+
+A checkpoint of ours holds `chainsight.json` beside the weights: what it is and each file's
+digest. Checkpoints of others have none; they get every check but that one.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging as transformers_logging
+
+from chainsight.errors import CheckpointError
+from chainsight.vlm.template import Template
+
+SEAL = "chainsight.json"
+FORMAT = 1
+BUILTIN = Path(__file__).parent.parent / "demo" / "base"
+"""`builtin:tiny`."""
+
+PICKLED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
+CODE = frozenset({".py", ".pyc", ".so"})
+READ_BY_LOADERS = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt"})
+NOT_THE_MODEL = frozenset({SEAL, "manifest.json", "summary.json"})
+"""JSON files that may stand beside a checkpoint without being listed in its seal."""
+CODE_KEYS = frozenset({"auto_map", "_attn_implementation_internal", "custom_pipelines"})
+"""Configuration keys by which transformers would fetch or run code of the checkpoint."""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+NO_SAFE = "save it again with save_pretrained, which writes safetensors"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready for use, with its way from text to tensors."""
+
+    model: Any
+    processor: Any
+    template: Template
+    folder: Path
+    device: torch.device
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        ends = self.model.generation_config.eos_token_id
+        listed = [ends] if isinstance(ends, int) else list(ends or [])
+        return tuple(dict.fromkeys([self.template.end_of_turn, *listed]))
+
+
+def default_device() -> torch.device:
+    """A CUDA device if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' own bars and notices off the screen; `context.progress` draws ours."""
+    screen: Any = transformers_logging
+    level, bars = screen.get_verbosity(), screen.is_progress_bar_enabled()
+    screen.set_verbosity_error()
+    screen.disable_progress_bar()
+    try:
+        yield
+    finally:
+        screen.set_verbosity(level)
+        if bars:
+            screen.enable_progress_bar()
+
+
+def load(
+    ref: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str = "float32",
+    attention: str = "sdpa",
+    device: torch.device | None = None,
+) -> Loaded:
+    """Verify a checkpoint and load it: `builtin:tiny`, a folder or a hub id.
+
+    Raises:
+        CheckpointError: it is missing, damaged, of a refused format, or does not fit its
+            architecture; the message names the file or tensor and the way out.
+    """
+    folder = resolve(ref, revision)
+    seal = verify(folder)
+    place = device or default_device()
+    models: Any = AutoModelForImageTextToText
+    processors: Any = AutoProcessor
+    local: Any = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        with quiet():
+            model, info = models.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
+                output_loading_info=True,
+                **local,
+            )
+            processor = processors.from_pretrained(folder, **local)
+    except (OSError, ValueError, KeyError, TypeError, ImportError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise CheckpointError(f"{ref}: does not load: {reason}") from error
+    _refuse_misfits(ref, info)
+    template = Template(processor, system_prompt=bool(seal.get("system_prompt", True)))
+    model.eval()
+    return Loaded(model.to(place), processor, template, folder, place)
+
+
+def resolve(ref: str | Path, revision: str | None = None) -> Path:
+    """The local folder of a checkpoint reference; a hub id is downloaded (no code, no pickles)."""
+    if str(ref) == "builtin:tiny":
+        return BUILTIN
+    folder = Path(ref)
+    if folder.is_dir():
+        return folder
+    if not HUB_ID.fullmatch(str(ref)):
+        raise CheckpointError(
+            f"{ref}: no such folder; give builtin:tiny, a checkpoint folder or owner/name of a hub"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = [f"*{suffix}" for suffix in sorted(READ_BY_LOADERS)]
+    try:
+        return Path(snapshot_download(str(ref), revision=revision, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"{ref}: not downloaded at revision {revision or 'main'} ({type(error).__name__}); "
+            "check the name, the network and the access token, or give a local folder"
+        ) from error
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Check a checkpoint's files without loading it; returns its seal (empty if it has none).
+
+    Raises:
+        CheckpointError: pickled weights, code, an unreadable or unlisted file, a wrong digest.
+    """
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder}: no config.json; this is not a checkpoint folder")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for path in files:
+        _refuse_unsafe(path)
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    if not weights:
+        raise CheckpointError(f"{folder}: no .safetensors file; {NO_SAFE}")
+    seal = _read_json(folder / SEAL) if (folder / SEAL).exists() else {}
+    if seal:
+        _check_seal(folder, seal)
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt") as opened:
+                opened.keys()
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path}: damaged ({error}); copy it again") from None
+    return seal
+
+
+def fingerprint(ref: str | Path, revision: str | None = None) -> str:
+    """sha256 over the files of a folder, or `id@revision` of a hub id (nothing is downloaded)."""
+    if str(ref) != "builtin:tiny" and not Path(ref).is_dir() and HUB_ID.fullmatch(str(ref)):
+        return f"{ref}@{revision or 'main'}"
+    digest = hashlib.sha256()
+    for path in _model_files(resolve(ref)):
+        digest.update(f"{path.name}\0{_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def save(
+    loaded: Loaded, folder: Path, *, base: str, kind: str = "full", dtype: str = "float32"
+) -> None:
+    """Write model, tokenizer, processor and chat template, and seal them.
+
+    The bytes depend on the weights alone. `kind` says how they were made: full or lora-merged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        loaded.model.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size="5GB")
+        loaded.processor.save_pretrained(folder)
+    seal(folder, base=base, kind=kind, system_prompt=loaded.template.system_prompt)
+
+
+def seal(folder: Path, *, base: str, kind: str, system_prompt: bool) -> None:
+    """Write `chainsight.json`: the checkpoint's origin and each file's size and sha256."""
+    files = {p.name: {"sha256": _sha256(p), "size": p.stat().st_size} for p in _model_files(folder)}
+    content = {"format": FORMAT, "kind": kind, "base": base, "system_prompt": system_prompt}
+    text = json.dumps(content | {"files": files}, indent=1, sort_keys=True)
+    (folder / SEAL).write_text(text + "\n", encoding="utf-8")
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.suffix in READ_BY_LOADERS and path.name not in NOT_THE_MODEL:
+            yield path
+
+
+def _refuse_unsafe(path: Path) -> None:
+    if path.suffix in PICKLED:
+        raise CheckpointError(f"{path}: pickled weights can run code and are refused; {NO_SAFE}")
+    if path.suffix in CODE:
+        raise CheckpointError(
+            f"{path}: code in a checkpoint is refused; use one whose architecture transformers has"
+        )
+    if path.name.endswith("config.json"):
+        found = CODE_KEYS & set(_keys(_read_json(path)))
+        if found:
+            raise CheckpointError(
+                f"{path}: key {min(found)!r} would run foreign code and is refused; remove it if "
+                "transformers has the architecture, else use another checkpoint"
+            )
+
+
+def _keys(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from node
+        for value in node.values():
+            yield from _keys(value)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error}); copy it again") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _check_seal(folder: Path, seal: dict[str, Any]) -> None:
+    listed = seal.get("files")
+    if seal.get("format") != FORMAT or not isinstance(listed, dict):
+        raise CheckpointError(
+            f"{folder / SEAL}: format {seal.get('format')!r}, this version reads {FORMAT}; upgrade"
+        )
+    for path in _model_files(folder):
+        if path.name not in listed:
+            raise CheckpointError(f"{path}: not listed in {SEAL}; remove it or seal again")
+    for name, entry in sorted(listed.items()):
+        path = folder / name
+        if path.parent != folder or not path.is_file():
+            raise CheckpointError(f"{path}: missing, though {SEAL} lists it; copy it again")
+        if path.stat().st_size != entry["size"]:
+            found = f"{path.stat().st_size} bytes, {SEAL} says {entry['size']}"
+            raise CheckpointError(f"{path}: {found}; copy it again")
+        if _sha256(path) != entry["sha256"]:
+            raise CheckpointError(f"{path}: sha256 differs from {SEAL}: damaged; copy it again")
+
+
+def _refuse_misfits(ref: str | Path, info: dict[str, Any]) -> None:
+    for kind in ("missing", "unexpected", "mismatched"):
+        names = sorted(str(key) for key in info.get(f"{kind}_keys") or ())
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(
+                f"{ref}: {kind} tensor {names[0]}{more}: the weights do not fit config.json; use "
+                "the configuration they were saved with"
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,90 @@
+import io
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from chainsight.datasets.base import BadRowError
+from chainsight.datasets.images import fingerprint
+
+LIMIT = 10_000
+
+
+def picture(mode: str = "RGB", size: tuple[int, int] = (20, 10)) -> Image.Image:
+    image = Image.new("RGB", size, "#336699")
+    image.paste("#ffcc00", (3, 2, 9, 7))
+    return image.convert(mode)
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header promises width x height pixels."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    head = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + head + struct.pack(">I", 100) + b"IDAT"
+
+
+def test_the_pixels_decide_and_not_the_file() -> None:
+    reference = fingerprint(encode(picture()), LIMIT)
+    assert fingerprint(encode(picture(), "BMP"), LIMIT) == reference
+    assert fingerprint(encode(picture(), compress_level=0), LIMIT) == reference
+    assert fingerprint(encode(picture("RGBA")), LIMIT) == reference
+    assert fingerprint(encode(picture("P")), LIMIT) == reference
+
+
+def test_one_pixel_or_the_shape_makes_another_picture() -> None:
+    reference = fingerprint(encode(picture()), LIMIT)
+    changed = picture()
+    changed.putpixel((0, 0), (0x33, 0x66, 0x9A))
+    assert fingerprint(encode(changed), LIMIT) != reference
+    plain = [encode(Image.new("RGB", size)) for size in ((20, 10), (10, 20))]
+    assert fingerprint(plain[0], LIMIT) != fingerprint(plain[1], LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("CMYK", "JPEG"),
+        ("L", "JPEG"),
+        ("1", "PNG"),
+        ("LA", "PNG"),
+        ("I;16", "PNG"),
+        ("P", "GIF"),
+        ("RGB", "WEBP"),
+    ],
+)
+def test_unusual_colours_and_formats_are_fine(mode: str, kind: str) -> None:
+    image = Image.new("I;16", (20, 10)) if mode == "I;16" else picture(mode)
+    assert len(fingerprint(encode(image, kind), LIMIT)) == 64
+
+
+PNG, JPEG = encode(picture()), encode(picture(size=(60, 60)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "image is empty (0 bytes)"),
+        (b"<html><body>404</body></html>", "image is not a picture file"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "image is not a picture file"),
+        (PNG[: len(PNG) // 2], "image is cut short or damaged"),
+        (JPEG[: len(JPEG) // 2], "image is cut short or damaged"),
+        (PNG[:60] + b"\0\0\0\0" + PNG[64:], "image is cut short or damaged"),
+        (PNG[:12], "image is not a picture file"),
+        (bomb(30_000, 30_000), "image has more than 10,000 pixels"),
+        (bomb(101, 100), "image has more than 10,000 pixels"),
+        (bomb(100, 100), "image is cut short or damaged"),
+    ],
+    ids=range(10),
+)
+def test_what_is_no_whole_picture_says_why(content: bytes, reason: str) -> None:
+    with pytest.raises(BadRowError) as error:
+        fingerprint(content, LIMIT)
+    assert str(error.value) == reason

@@ -1,0 +1,74 @@
+import pytest
+
+from chainsight.errors import RecordError
+from chainsight.metrics import METRICS, THRESHOLD, is_right
+from chainsight.metrics.anls import distance
+from chainsight.metrics.vqa_accuracy import CONTRACTIONS
+
+ANIMALS = ("krill", "whale", "phytoplankton", "leopard seal")
+
+
+def test_the_table_names_each_metric_as_it_names_itself() -> None:
+    assert {name: metric.name for name, metric in METRICS.items()} == {n: n for n in METRICS}
+
+
+def test_half_a_point_is_right_and_less_is_not() -> None:
+    assert is_right(THRESHOLD)
+    assert not is_right(THRESHOLD - 1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_an_empty_prediction_is_wrong_by_every_metric(name: str) -> None:
+    assert METRICS[name].score(" ", ["A"], choices=ANIMALS) == 0.0
+
+
+@pytest.mark.parametrize("name", ["relaxed_accuracy", "exact_match", "anls", "mathvision"])
+def test_an_empty_prediction_is_right_where_the_gold_is_empty(name: str) -> None:
+    assert METRICS[name].score("", [""]) == 1.0
+
+
+def test_no_reference_is_an_error_and_not_a_zero() -> None:
+    with pytest.raises(RecordError, match=r"exact_match: no reference answer to compare '14' with"):
+        METRICS["exact_match"].score("14", [])
+
+
+def test_any_of_several_references_makes_an_answer_right() -> None:
+    for name in ("relaxed_accuracy", "exact_match", "anls", "mathvision"):
+        assert METRICS[name].score("14", ["7", "14"]) == 1.0
+        assert METRICS[name].score("9", ["7", "14"]) == 0.0
+
+
+@pytest.mark.parametrize("reference", ["C", "phytoplankton", "2"])
+def test_a_multiple_choice_reference_is_a_letter_a_text_or_an_index(reference: str) -> None:
+    score = METRICS["multiple_choice"].score
+    assert score("(C)", [reference], choices=ANIMALS) == 1.0
+    assert score("Phytoplankton.", [reference], choices=ANIMALS) == 1.0
+    assert score("B", [reference], choices=ANIMALS) == 0.0
+    assert score("2", [reference], choices=ANIMALS) == 0.0, "an index is no answer"
+    assert score("I cannot tell", [reference], choices=ANIMALS) == 0.0
+
+
+def test_a_reference_outside_the_choices_names_itself_and_them() -> None:
+    with pytest.raises(RecordError, match=r"'E' is none of the 4 choices \('krill', 'whale'"):
+        METRICS["multiple_choice"].score("A", ["E"], choices=ANIMALS)
+    with pytest.raises(RecordError, match="no choices; use exact_match"):
+        METRICS["multiple_choice"].score("A", ["A"])
+
+
+def test_the_edit_distance_counts_each_kind_of_edit_once() -> None:
+    assert distance("kitten", "sitting") == 3
+    assert distance("", "abc") == distance("abc", "") == 3
+    assert distance("flaw", "lawn") == 2
+
+
+def test_contractions_cover_every_missing_apostrophe() -> None:
+    assert CONTRACTIONS["dont"] == "don't"
+    assert CONTRACTIONS["couldn'tve"] == CONTRACTIONS["couldnt've"] == "couldn't've"
+    assert CONTRACTIONS["y'alld've"] == "y'all'd've"
+    assert "its" not in CONTRACTIONS
+
+
+def test_all_periods_go_up_to_the_thirty_second() -> None:
+    score = METRICS["vqa_accuracy"].score
+    assert score("x" + "." * 32, ["x"] * 10) == 1.0
+    assert score("x" + "." * 33, ["x"] * 10) == 0.0

@@ -1,0 +1,221 @@
+"""SFT: which rows, which labels, which weights move, and resume to the last bit."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from chainsight import prompts
+from chainsight.config import SftSection
+from chainsight.errors import ChainsightError
+from chainsight.records import Rationale
+from chainsight.stages import sft
+from chainsight.training import loop
+from chainsight.training.data import sft_collator
+from chainsight.vlm import checkpoint
+from chainsight.vlm.template import IGNORED
+
+FAST = {"batch_size": 4, "device_batch_size": 2, "learning_rate": 3e-3, "vision_learning_rate": 1e-3}
+
+
+def train(world, name="sft", progress=None, model=None, **changes):
+    policy = world.folder(f"policy-{name}")
+    metrics = sft.run(
+        SftSection(**(FAST | changes)),
+        examples=world.root / "examples",
+        rationales=world.root / "rationales",
+        policy=policy,
+        context=world.context(name, progress, **(model or {})),
+    )
+    return policy, metrics
+
+
+def history(folder):
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def tensors(folder):
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def template(student_folder):
+    return checkpoint.load(student_folder).template
+
+
+def rows_of(world, template, **changes):
+    reasons = {r.example_id: r.text for r in world.rationales}
+    known = {e.id: e for e in world.examples}
+    return sft.build_rows(known, reasons, template, SftSection(**changes))
+
+
+def test_exactly_the_answer_and_its_end_of_turn_are_labelled(world, template):
+    rows = rows_of(world, template).kept
+    batch = sft_collator(template, rows)([{"row": i} for i in range(len(rows))])
+    wanted = [t for e, r in zip(world.examples, world.rationales, strict=True)
+              for t in (prompts.short_answer(e), r.text)]  # fmt: skip
+    for labels, target in zip(batch["labels"], wanted, strict=True):
+        learned = labels[labels != IGNORED].tolist()
+        assert template.tokenizer.decode(learned) == f"{target}<|eot|>"
+        assert learned.count(template.end_of_turn) == 1
+
+
+def test_every_example_gives_a_direct_row_and_each_rationale_a_reasoned_one(world, template):
+    world.rationales = world.rationales[:2]
+    rows = rows_of(world, template)
+    assert rows.counts == {"direct": 6, "cot": 2}
+    assert rows_of(world, template, targets=("cot",)).counts == {"direct": 0, "cot": 2}
+    assert rows_of(world, template, targets=("direct",)).counts == {"direct": 6, "cot": 0}
+
+
+def test_a_row_above_max_length_is_dropped_and_counted_and_one_at_it_is_kept(world, template):
+    lengths = sorted(len(row) for row in rows_of(world, template).kept)
+    rows = rows_of(world, template, max_length=lengths[-1] - 1)
+    longest = lengths.count(lengths[-1])
+    assert (rows.num_too_long, len(rows.kept)) == (longest, 12 - longest)
+    assert rows_of(world, template, max_length=lengths[-1]).num_too_long == 0
+    with pytest.raises(ChainsightError, match="none of 12 rows fits into max_length 20"):
+        rows_of(world, template, max_length=20)
+
+
+def test_without_rationales_there_is_nothing_to_learn(world, template):
+    world.rationales = []
+    with pytest.raises(ChainsightError, match="no rationales were kept"):
+        rows_of(world, template)
+    assert len(rows_of(world, template, targets=("direct",)).kept) == 6
+
+
+def test_a_rationale_of_an_unknown_example_is_refused(world, template):
+    world.rationales.append(Rationale("else/1", "x", "x", "marker", "t", 1, 1, 0.0))
+    with pytest.raises(ChainsightError, match="'else/1', which is not among the examples"):
+        rows_of(world, template)
+
+
+def test_training_lowers_the_loss_and_writes_a_loadable_policy(world):
+    policy, metrics = train(world, epochs=8)
+    assert metrics["num_steps"] == 24
+    assert (metrics["num_direct"], metrics["num_cot"], metrics["num_too_long"]) == (6, 6, 0)
+    curve = history(policy)
+    assert [entry["step"] for entry in curve] == list(range(1, 25))
+    assert curve[-1]["loss"] == metrics["final_loss"] < 0.8 * curve[0]["loss"]
+    assert set(curve[0]) == {"step", "loss", "learning_rate", "grad_norm"}
+    assert curve[0]["learning_rate"] == 0.0  # warm-up of one step
+    assert max(entry["learning_rate"] for entry in curve) == FAST["learning_rate"]
+    assert checkpoint.load(policy).model.config.use_cache
+    assert json.loads((policy / "chainsight.json").read_text())["kind"] == "full"
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(world, contents, interrupting, interrupted):
+    straight, metrics = train(world, "straight", epochs=2, save_every_steps=2)
+    assert metrics["num_steps"] == 6
+    with pytest.raises(interrupted):
+        train(world, "killed", interrupting("sft", 4), epochs=2, save_every_steps=2)
+    checkpoints = world.root / "work/killed/checkpoints"
+    assert loop.newest_complete(checkpoints).name == "checkpoint-4"
+    resumed, again = train(world, "killed", epochs=2, save_every_steps=2)
+    assert again == metrics
+    assert contents(resumed) == contents(straight)
+
+
+def test_a_torn_checkpoint_is_passed_over(world, contents, interrupting, interrupted):
+    straight, _ = train(world, "straight", epochs=2, save_every_steps=2)
+    with pytest.raises(interrupted):
+        train(world, "torn", interrupting("sft", 4), epochs=2, save_every_steps=2)
+    newest = world.root / "work/torn/checkpoints/checkpoint-4"
+    (newest / loop.COMPLETE).unlink()
+    (newest / "optimizer.pt").write_bytes(b"half")
+    (newest / "trainer_state.json").unlink()
+    assert loop.newest_complete(newest.parent).name == "checkpoint-2"
+    resumed, _ = train(world, "torn", epochs=2, save_every_steps=2)
+    assert contents(resumed) == contents(straight)
+
+
+def test_a_finished_training_is_not_done_again(world, contents, interrupting):
+    first, metrics = train(world, "once", epochs=2)
+    before = contents(first)
+    again, same = train(world, "once", interrupting("sft", 0), epochs=2)
+    assert (contents(again), same) == (before, metrics)
+
+
+def test_only_the_last_two_checkpoints_are_kept(world):
+    train(world, "many", epochs=2, save_every_steps=1)
+    kept = (world.root / "work/many/checkpoints").glob("checkpoint-*")
+    assert sorted(path.name for path in kept) == ["checkpoint-5", "checkpoint-6"]
+
+
+def test_accumulated_small_batches_give_the_same_training_as_large_ones(world):
+    small, _ = train(world, "small", device_batch_size=1)
+    large, _ = train(world, "large", device_batch_size=4)
+    for a, b in zip(history(small), history(large), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
+
+
+def moved(world, folder):
+    before, after = tensors(world.student), tensors(folder)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    parts = {"vision": "vision_tower", "projector": "projector", "language": "language_model"}
+    return {part for part, word in parts.items() if any(word in name for name in changed)}
+
+
+def test_a_vision_learning_rate_of_zero_freezes_the_tower(world):
+    free, _ = train(world, "free", max_steps=2)
+    assert moved(world, free) == {"vision", "projector", "language"}
+    frozen, _ = train(world, "frozen", max_steps=2, vision_learning_rate=0.0)
+    assert moved(world, frozen) == {"projector", "language"}
+
+
+def test_the_tower_learns_at_its_own_rate(world):
+    slow, _ = train(world, "slow", max_steps=2, vision_learning_rate=1e-6)
+    fast, _ = train(world, "fast", max_steps=2, vision_learning_rate=1e-3)
+    before, name = tensors(world.student), "vision_tower.encoder.layers.0.mlp.fc1.weight"
+    name = next(n for n in before if n.endswith(name))
+    steps = [(tensors(folder)[name] - before[name]).abs().max() for folder in (slow, fast)]
+    assert steps[0] == pytest.approx(1e-6, rel=0.1)  # one Adam step is the rate itself
+    assert steps[1] == pytest.approx(1e-3, rel=0.1)
+
+
+def test_adapters_are_merged_into_a_whole_checkpoint(world):
+    options = {"tuning": "lora", "lora_rank": 2, "lora_alpha": 4, "max_steps": 3}
+    policy, _ = train(world, "lora", **options)
+    assert tensors(policy).keys() == tensors(world.student).keys()
+    assert moved(world, policy) == {"vision", "projector", "language"}
+    head = "language_model.lm_head.weight"
+    assert torch.equal(tensors(policy)[head], tensors(world.student)[head])
+    assert json.loads((policy / "chainsight.json").read_text())["kind"] == "lora-merged"
+    checkpoint.load(policy)
+
+
+def test_interrupted_adapters_go_on_to_the_same_bytes(world, contents, interrupting, interrupted):
+    options = {"tuning": "lora", "lora_rank": 2, "epochs": 1, "save_every_steps": 1}
+    straight, _ = train(world, "straight", **options)
+    with pytest.raises(interrupted):
+        train(world, "killed", interrupting("sft", 1), **options)
+    resumed, _ = train(world, "killed", **options)
+    assert contents(resumed) == contents(straight)
+
+
+def test_bfloat16_computes_in_half_and_keeps_small_updates(world):
+    """At a rate of 1e-6 a bfloat16 weight of 0.1 would never move; the float32 master does."""
+    policy, metrics = train(world, "half", model={"dtype": "bfloat16"}, max_steps=2)
+    assert {t.dtype for t in tensors(policy).values()} == {torch.bfloat16}
+    full, _ = train(world, "full", max_steps=2)
+    assert metrics["final_loss"] == pytest.approx(history(full)[-1]["loss"], rel=0.02)
+    assert metrics["final_loss"] != history(full)[-1]["loss"]
+
+
+def test_gradient_checkpointing_changes_nothing(world):
+    plain, _ = train(world, "plain", max_steps=2)
+    saving, _ = train(world, "saving", max_steps=2, model={"gradient_checkpointing": True})
+    assert history(plain)[-1]["loss"] == pytest.approx(history(saving)[-1]["loss"], rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_ends_with_advice(world):
+    with pytest.raises(ChainsightError, match=r"at step \d+ .*lower learning_rate"):
+        train(world, "wild", learning_rate=1e30, epochs=4)
+
+
+def test_fewer_rows_than_a_batch_make_one_step(world):
+    _, metrics = train(world, "few", batch_size=32, device_batch_size=8)
+    assert metrics["num_steps"] == 1

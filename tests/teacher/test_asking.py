@@ -1,0 +1,151 @@
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chainsight.config import DistillSection
+from chainsight.errors import TeacherError
+from chainsight.records import Example
+from chainsight.teacher.asking import Asking, Question
+from chainsight.teacher.cost import Budget
+from chainsight.teacher.endpoint import NO_KEY, Endpoint
+from chainsight.teacher.ledger import open_ledger
+
+EACH = 0.0065
+GOOD: Any = {
+    "choices": [{"message": {"role": "assistant", "content": "So.\n\n### Answer: 4"}}],
+    "usage": {"prompt_tokens": 1000, "completion_tokens": 100},
+}
+BAD = (400, {}, {"error": {"message": "cannot read this picture"}})
+
+
+class Counter:
+    count = 0
+
+    def advance(self, count: int = 1) -> None:
+        self.count += count
+
+
+def collect(
+    url: str, examples: list[Example], folder: Path, **settings: Any
+) -> tuple[Asking, int, TeacherError | None]:
+    """Ask everything; gives the asking, the number of ledger entries and why it stopped."""
+    config = DistillSection(teacher=url, **settings)
+    task = Counter()
+    with open_ledger(folder / "ledger.jsonl") as ledger:
+        budget = Budget(config.budget_usd, spent_usd=EACH * len(ledger), num_answers=len(ledger))
+        asking = Asking(config, ledger=ledger, budget=budget, total=len(examples), task=task)
+        open_questions = [Question(e.id, e) for e in examples if e.id not in ledger]
+        try:
+            asyncio.run(asking.run(Endpoint("test", url, NO_KEY), iter(open_questions)))
+        except TeacherError as error:
+            return asking, len(ledger), error
+        assert task.count == len(open_questions)
+        return asking, len(ledger), None
+
+
+def failing(numbers: Callable[[int], bool]) -> Callable[[int, Any], Any]:
+    return lambda number, call: BAD if numbers(number) else (200, {}, GOOD)
+
+
+def test_every_question_is_asked_once_and_recorded(
+    canned: Any, charts: list[Example], tmp_path: Path
+) -> None:
+    server = canned(failing(lambda number: False))
+    asking, recorded, error = collect(server.url, charts, tmp_path, concurrency=5)
+    assert (asking.num_asked, recorded, len(server.calls), error) == (40, 40, 40, None)
+
+
+def test_no_more_than_the_set_number_is_in_flight(
+    canned: Any, charts: list[Example], tmp_path: Path
+) -> None:
+    now, most = [0], [0]
+
+    def react(number: int, call: Any) -> Any:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        now[0] -= 1
+        return 200, {}, GOOD
+
+    collect(canned(react).url, charts, tmp_path, concurrency=3)
+    assert most[0] == 3
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_the_budget_stops_with_at_most_the_requests_in_flight_above_it(
+    canned: Any, charts: list[Example], tmp_path: Path, concurrency: int
+) -> None:
+    server = canned(failing(lambda number: False))
+    settings: dict[str, Any] = {"concurrency": concurrency}
+    limit = 10 * EACH - 1e-9  # reached by the tenth answer
+    _, recorded, error = collect(server.url, charts, tmp_path, budget_usd=limit, **settings)
+    assert 10 <= recorded <= 10 + concurrency - 1
+    assert len(server.calls) == recorded
+    assert "distill.budget_usd: $0.0650 allowed" in str(error)
+    assert f"{recorded} answers are in {tmp_path}" in str(error)
+
+    _, again, error = collect(server.url, charts, tmp_path, budget_usd=limit, **settings)
+    assert (again, len(server.calls)) == (recorded, recorded)
+    assert error is not None
+
+    _, all_of_them, error = collect(server.url, charts, tmp_path, budget_usd=1.0, **settings)
+    assert (all_of_them, len(server.calls), error) == (40, 40, None)
+
+
+def test_a_tolerable_share_of_failures_is_counted_and_passed(
+    canned: Any, charts: list[Example], tmp_path: Path
+) -> None:
+    server = canned(failing(lambda number: number in (3, 17)))
+    asking, recorded, error = collect(server.url, charts, tmp_path, max_failed_rate=0.05)
+    assert (asking.num_failed, recorded, error) == (2, 38, None)
+
+
+def test_one_failure_more_than_tolerable_stops_once_and_keeps_what_came(
+    canned: Any, charts: list[Example], tmp_path: Path
+) -> None:
+    server = canned(failing(lambda number: number in (3, 17, 25)))
+    _, recorded, error = collect(server.url, charts, tmp_path, max_failed_rate=0.05, concurrency=1)
+    assert recorded == 23
+    assert len(server.calls) == 26
+    assert "3 of 40 questions got no answer, more than distill.max_failed_rate 0.05" in str(error)
+    assert "cannot read this picture" in str(error)
+
+
+def test_a_teacher_that_fell_silent_is_not_asked_to_the_end(
+    canned: Any, charts: list[Example], tmp_path: Path
+) -> None:
+    server = canned(failing(lambda number: number >= 10))
+    _, recorded, error = collect(server.url, charts, tmp_path, max_failed_rate=1.0, concurrency=1)
+    assert (recorded, len(server.calls)) == (10, 18)
+    assert "8 questions in a row got no answer" in str(error)
+
+
+def test_a_teacher_that_fails_often_but_not_always_is_asked_to_the_end(
+    canned: Any, charts: list[Example], tmp_path: Path
+) -> None:
+    server = canned(failing(lambda number: number % 8 > 0))
+    _, recorded, error = collect(server.url, charts, tmp_path, max_failed_rate=1.0, concurrency=1)
+    assert (recorded, error) == (5, None)
+
+
+def test_a_refused_key_is_said_once_and_asked_no_further(
+    canned: Any, charts: list[Example], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = canned(lambda number, call: (401, {}, {"error": {"message": "wrong key"}}))
+    _, recorded, error = collect(server.url, charts, tmp_path, concurrency=4)
+    assert (recorded, len(server.calls)) == (0, 4)
+    assert str(error).count("refuses the key") == 1
+    assert "no answer" not in caplog.text
+
+
+def test_nobody_there_is_said_once(
+    charts: list[Example], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, recorded, error = collect("http://127.0.0.1:9/v1", charts, tmp_path, max_retries=1)
+    assert recorded == 0
+    assert str(error).count("cannot be reached") == 1
+    assert "no answer" not in caplog.text

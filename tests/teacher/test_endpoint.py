@@ -1,0 +1,89 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chainsight.config import DistillSection
+from chainsight.errors import ConfigError
+from chainsight.records import Example
+from chainsight.teacher.endpoint import NO_KEY, Endpoint, request_key, resolve
+
+KEY = "sk-planted-0123456789abcdef"
+HERE = Endpoint("openai", None, KEY)
+
+
+def test_openai_takes_the_key_from_the_named_variable() -> None:
+    config = DistillSection(api_key_env="MY_KEY")
+    endpoint = resolve(config, {"MY_KEY": f" {KEY}\n", "OPENAI_API_KEY": "other"})
+    assert endpoint == HERE
+    assert KEY not in repr(endpoint)
+
+
+@pytest.mark.parametrize("environment", [{}, {"OPENAI_API_KEY": ""}, {"OPENAI_API_KEY": " \n"}])
+def test_openai_without_a_key_names_the_variable_and_the_ways_out(
+    environment: dict[str, str],
+) -> None:
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY is not set; .*teacher: scripted"):
+        resolve(DistillSection(), environment)
+
+
+@pytest.mark.parametrize("key", ["sk-secret one", "sk-secret\nsecond", "sk-secrét"])
+def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY: not a key") as caught:
+        resolve(DistillSection(), {"OPENAI_API_KEY": key})
+    assert "secr" not in str(caught.value)
+
+
+def test_an_endpoint_of_ones_own_needs_no_key_but_may_have_one() -> None:
+    config = DistillSection(teacher="http://127.0.0.1:8000/v1/")
+    assert resolve(config, {}) == Endpoint(
+        "http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1/", NO_KEY
+    )
+    assert resolve(config, {"OPENAI_API_KEY": KEY}).key == KEY
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http:///v1", "http://host:99999/v1", "http://me:secret@host/v1"]
+)
+def test_what_is_no_base_url_is_refused_without_showing_credentials(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"not a base URL such as http://host:port/v1") as caught:
+        resolve(DistillSection(teacher=url), {})
+    assert "secret" not in str(caught.value)
+
+
+def test_the_same_question_is_the_same_request(charts: list[Example]) -> None:
+    config = DistillSection()
+    key = request_key(config, HERE, charts[0])
+    assert len(key) == 64
+    assert key == request_key(config, replace(HERE, key="another"), charts[0])
+    same = config.model_copy(update={"concurrency": 3, "budget_usd": 1.0, "max_retries": 0})
+    assert key == request_key(same, HERE, charts[0])
+    assert key == request_key(config, HERE, replace(charts[0], id="other", metric="anls"))
+
+
+def test_whatever_changes_what_is_asked_changes_the_request(
+    charts: list[Example], picture: Callable[..., bytes]
+) -> None:
+    config, example = DistillSection(), charts[0]
+    settings: list[dict[str, Any]] = [
+        {"teacher_model": "other"},
+        {"temperature": 0.5},
+        {"max_tokens": 512},
+        {"image_max_side": 32},
+    ]
+    keys = [request_key(config.model_copy(update=one), HERE, example) for one in settings]
+    examples: list[dict[str, Any]] = [
+        {"question": "Why?"},
+        {"references": ("99",)},
+        {"choices": ("1", "2")},
+        {"image": picture(64, 64)},
+    ]
+    keys += [request_key(config, HERE, replace(example, **one)) for one in examples]
+    keys += [request_key(config, replace(HERE, identity="scripted"), example)]
+    assert len({request_key(config, HERE, example), *keys}) == 10
+
+
+def test_a_smaller_bound_that_every_image_fits_asks_nothing_anew(charts: list[Example]) -> None:
+    lower = DistillSection(image_max_side=64)
+    assert request_key(lower, HERE, charts[0]) == request_key(DistillSection(), HERE, charts[0])

@@ -1,0 +1,134 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chainsight.answers import clean, extract, match_choice
+
+CASES = Path(__file__).parent / "fixtures" / "cases" / "answer_cases.jsonl"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [json.loads(line) for line in CASES.read_text().splitlines()],
+    ids=lambda c: c["prediction"][:30],
+)
+def test_the_shared_cases_come_out(case: dict[str, Any]) -> None:
+    answer = extract(case["prediction"])
+    assert (answer.value, answer.status) == (case["references"][0], case["status"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "status"),
+    [
+        ("### Answer: 13\nNo, wait.\n### Answer: 14", "14", "marker"),
+        ("### Answer:\n\n14\nbecause of that", "14", "marker"),
+        ("### Answer: \\boxed{14}", "14", "marker"),
+        ('### Answer: "Lamb".', "Lamb", "marker"),
+        ("### Answer: B. Lynx pardinus", "B. Lynx pardinus", "marker"),
+        ("Answer: 13, or so I thought.\n### Answer: 14", "14", "marker"),
+        ("<think>### Answer: 13</think>\n### Answer: 14", "14", "marker"),
+        ("... so it is 13.</think>\n### Answer: 14", "14", "marker"),
+        ("<think>### Answer: 13", "", "no_marker"),
+        ("Answer: B\nbecause", "B", "fallback"),
+        ("**Final Answer:** 14", "14", "fallback"),
+        ("Thus \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}", "fallback"),
+        ("\\boxed{1} and \\boxed{2", "1", "fallback"),
+        ("The answer is 13. No, the answer is 14.5 in all.", "14.5 in all", "fallback"),
+        ("The answer is B. That is all.", "B", "fallback"),
+        ("The answer is the U.S. of A. in 1900. Yes.", "the U.S. of A", "fallback"),
+        ("The answer: none", "none", "fallback"),
+        ("   \n", "", "empty"),
+        ("### Answer:   **  **", "", "empty"),
+        ("#Answered 14", "", "no_marker"),
+    ],
+)
+def test_the_last_and_clearest_answer_wins(text: str, value: str, status: str) -> None:
+    answer = extract(text)
+    assert (answer.value, answer.status) == (value, status)
+
+
+def test_a_text_cut_before_its_marker_is_truncated_whatever_stands_in_it() -> None:
+    for text in ("The answer is 13, unless", "", "### Answer:", "\\boxed{13} but"):
+        assert extract(text, truncated=True).status == "truncated"
+        assert extract(text, truncated=True).value == ""
+    assert extract("### Answer: 14", truncated=True).status == "marker"
+
+
+@pytest.mark.parametrize(
+    ("value", "cleaned"),
+    [
+        ("**14**.", "14"),
+        ("`x`", "x"),
+        ("__no__", "no"),
+        ("U.S.", "U.S."),
+        ("B.", "B"),
+        ("...", "..."),
+        ("'s", "'s"),
+        ('5"', '5"'),
+        ('"a" or "b"', '"a" or "b"'),
+        ("$1,234.50", "$1,234.50"),
+        ("-5", "-5"),
+    ],
+)
+def test_cleaning_takes_the_dress_and_not_the_body(value: str, cleaned: str) -> None:
+    assert clean(value) == cleaned
+
+
+ANIMALS = ("krill", "whale", "phytoplankton", "leopard seal")
+
+
+@pytest.mark.parametrize("value", ["C", "c", "(C)", "[c].", "C)", "C:", "**C**", "\uff23", "{C}"])
+def test_a_lone_letter_names_its_option(value: str) -> None:
+    assert match_choice(value, ANIMALS) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "C. phytoplankton",
+        "(C) Phytoplankton",
+        "C: phytoplankton.",
+        "PHYTOPLANKTON",
+        "c) phytoplankton",
+    ],
+)
+def test_a_letter_with_its_text_or_the_text_alone_names_the_option(value: str) -> None:
+    assert match_choice(value, ANIMALS) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "E",
+        "",
+        "C phytoplankton",
+        "C. krill",
+        "B, C",
+        "A whale",
+        "a big whale",
+        "seal",
+        "None",
+        "CC",
+    ],
+)
+def test_what_names_no_option_clearly_is_unparsed(value: str) -> None:
+    assert match_choice(value, ANIMALS) is None
+
+
+def test_option_texts_may_be_numbers_letters_or_contain_each_other() -> None:
+    assert match_choice("3", ("2", "3", "4")) == 1
+    assert match_choice("13", ("2", "3", "4")) is None
+    assert match_choice("krill", ("krill", "krill oil")) == 0
+    assert match_choice("krill oil", ("krill", "krill oil")) == 1
+    assert match_choice("A", ("B", "A")) == 0, "the letter was asked for, so it is a letter"
+    assert match_choice("-5", ("5", "-5")) == 1
+    assert match_choice(".5", ("5", ".5")) == 1
+    assert match_choice("\\frac{1}{2}", ("$\\frac{1}{2}$", "$2$")) == 0
+
+
+def test_a_text_that_two_options_share_names_neither() -> None:
+    assert match_choice("yes", ("Yes", "YES", "no")) is None
+    assert match_choice("Yes", ("Yes", "YES", "no")) == 0
+    assert match_choice("B", ("Yes", "Yes", "no")) == 1

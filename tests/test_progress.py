@@ -1,0 +1,81 @@
+"""Long work says how far it is: to people, to logs, to a parent process."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from chainsight.console import RunView, headline, number, show_scores
+from chainsight.progress import EventWriter, LineProgress
+
+
+def test_events_tell_a_parent_what_is_under_way(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    with EventWriter(path).task("rationales", total=10, unit="rows", done=4) as task:
+        task.advance(3)
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert events[0] == {
+        "event": "task", "title": "rationales", "total": 10, "unit": "rows", "done": 4,
+    }  # fmt: skip
+    assert events[-1] == {"event": "end"}
+
+
+def test_short_work_is_quiet_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with LineProgress().task("rationales", total=10, unit="rows") as task:
+        task.advance(10)
+    assert capsys.readouterr().err == ""
+
+
+def view() -> tuple[RunView, io.StringIO]:
+    text = io.StringIO()
+    return RunView(Console(file=text, width=200)), text
+
+
+def test_a_finished_stage_is_one_line_off_a_terminal() -> None:
+    run, text = view()
+    with run:
+        run.on_event({"event": "stage", "stage": "pair"})
+        run.on_event({"event": "task", "title": "x", "total": 2, "unit": "rows", "done": 0})
+        run.on_event({"event": "at", "done": 1})
+        run.on_event({"event": "end"})
+        run.on_event(
+            {"event": "done", "stage": "pair", "reused": False, "metrics": {"num_pairs": 3.0}}
+        )
+    assert text.getvalue().splitlines() == ["✓ pair          0 s  pairs 3"]
+
+
+def test_a_reused_stage_says_so() -> None:
+    run, text = view()
+    run.on_event({"event": "stage", "stage": "pair"})
+    run.on_event({"event": "done", "stage": "pair", "reused": True, "metrics": {}})
+    assert "reused" in text.getvalue()
+
+
+def test_a_failure_is_kept_with_its_message() -> None:
+    run, _ = view()
+    run.on_event({"event": "stage", "stage": "pair"})
+    run.on_event({"event": "failed", "stage": "pair", "message": "no pair"})
+    assert run.failure == "pair: no pair"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(3.0, "3"), (1234567.0, "1,234,567"), (0.5, "0.5"), (0.12345, "0.123")]
+)
+def test_numbers_are_written_for_people(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_headline_leaves_out_the_parts_of_parts() -> None:
+    assert headline({"num_examples": 3, "num_examples/bars": 3, "rate": 0.5}) == (
+        "examples 3, rate 0.5"
+    )
+
+
+def test_scores_are_shown_in_percent_with_their_errors() -> None:
+    text = io.StringIO()
+    score = {"value": 0.456, "standard_error": 0.0123, "num_examples": 300}
+    show_scores(Console(file=text, width=100), {"base": {"direct": score, "cot": score}}, "t")
+    assert "45.6 ± 1.2" in text.getvalue()
+    assert "300" in text.getvalue()

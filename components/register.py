@@ -1,6 +1,6 @@
 """Compare with the champion and register the aligned model."""
 
-from kfp.dsl import Artifact, Dataset, HTML, Input, Metrics, Model, Output, component
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output, component
 
 from components.images import image
 

@@ -60,14 +60,21 @@ def run_train(config: RunConfig, folder: Path, on_event: Callable[[Event], None]
         raise_on_error=True,
     )
     with _environment(EVENTS_VARIABLE, str(events)), _following(events, on_event):
-        with (folder / "kfp.log").open("w", encoding="utf-8", buffering=1) as log:
-            with redirect_stdout(log), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # kfp warns that our images are not named python
-                try:
-                    train(**parameters(config))
-                except RuntimeError:  # kfp's word for a task that exited with a failure
-                    return False
+        try:
+            with _logged(folder / "kfp.log"):
+                train(**parameters(config))
+        except RuntimeError:  # kfp's word for a task that exited with a failure
+            return False
     return True
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Send what kfp prints to a file; its warnings are about images, which are not used here."""
+    with path.open("w", encoding="utf-8", buffering=1) as log, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with redirect_stdout(log):
+            yield
 
 
 @contextmanager

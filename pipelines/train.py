@@ -11,7 +11,7 @@ from chainsight.config import RunConfig
 
 @dsl.pipeline(
     name="chainsight-train",
-    description="Teach a vision language model to reason: distil, SFT, sample, pair, DPO, register.",
+    description="Teach a vision language model to reason step by step (arXiv 2410.16198).",
 )
 def train(
     run: dict,
@@ -47,15 +47,15 @@ def train(
     prepared = stage.prepare(config=prepare, **shared).outputs
     examples, benchmarks = prepared["examples"], prepared["benchmarks"]
     rationales = stage.distill(config=distill, examples=examples, **shared).outputs["rationales"]
-    policy = stage.sft(
-        config=sft, examples=examples, rationales=rationales, **shared
-    ).outputs["policy"]
-    candidates = stage.sample(
-        config=sample, examples=examples, policy=policy, **shared
-    ).outputs["candidates"]
-    pairs = stage.pair(
-        config=pair, candidates=candidates, rationales=rationales, **shared
-    ).outputs["pairs"]
+    policy = stage.sft(config=sft, examples=examples, rationales=rationales, **shared).outputs[
+        "policy"
+    ]
+    candidates = stage.sample(config=sample, examples=examples, policy=policy, **shared).outputs[
+        "candidates"
+    ]
+    pairs = stage.pair(config=pair, candidates=candidates, rationales=rationales, **shared).outputs[
+        "pairs"
+    ]
     aligned = stage.dpo(
         config=dpo, examples=examples, pairs=pairs, policy=policy, **shared
     ).outputs["aligned"]

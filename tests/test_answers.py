@@ -31,6 +31,7 @@ def test_the_shared_cases_come_out(case: dict[str, Any]) -> None:
         ("<think>### Answer: 13</think>\n### Answer: 14", "14", "marker"),
         ("... so it is 13.</think>\n### Answer: 14", "14", "marker"),
         ("<think>### Answer: 13", "", "no_marker"),
+        ("### Answer: 13</think>\nHm.", "", "no_marker"),
         ("Answer: B\nbecause", "B", "fallback"),
         ("**Final Answer:** 14", "14", "fallback"),
         ("Thus \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}", "fallback"),

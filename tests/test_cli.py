@@ -14,15 +14,17 @@ from chainsight.cli import app
 from chainsight.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
-BARS = "prepare: {examples: [{dataset: bars, limit: 6}], benchmarks: [{dataset: bars, split: test, limit: 4}]}"
+BARS = """
+prepare:
+  examples: [{dataset: bars, limit: 6}]
+  benchmarks: [{dataset: bars, split: test, limit: 4}]
+"""
 
 
 def chainsight(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """The command as a user calls it, in a process of its own."""
-    code = "from chainsight.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=cwd
-    )
+    command = [sys.executable, "-m", "chainsight", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
 @pytest.fixture

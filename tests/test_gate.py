@@ -6,7 +6,7 @@ import random
 import pytest
 
 from chainsight.config import GateSection
-from chainsight.gate import Results, paired_p_value
+from chainsight.gate import Decision, Results, paired_p_value
 from chainsight.stages.register import decide
 
 GATE = GateSection()
@@ -22,7 +22,7 @@ def results(
     return Results(fingerprint, scores, "new" if candidate else "old")
 
 
-def judge(wins: int, losses: int, ties: int, gate: GateSection = GATE):  # type: ignore[no-untyped-def]
+def judge(wins: int, losses: int, ties: int, gate: GateSection = GATE) -> Decision:
     ours = results(wins, losses, ties, candidate=True)
     theirs = results(wins, losses, ties, candidate=False)
     return decide(ours, theirs, gate)
@@ -80,6 +80,16 @@ def test_a_negative_gain_may_be_allowed() -> None:
     assert not judge(2, 2, 6, GateSection(min_gain=-0.05)).passed  # too few to be sure
 
 
+def test_the_gain_itself_must_exceed_the_required_one() -> None:
+    """One lost of 20 is exactly the allowed -5 points; the adjusted test alone would pass it."""
+    gate = GateSection(min_gain=-0.05, confidence=0.5)
+    decision = judge(0, 1, 19, gate)
+    assert decision.p_value is not None
+    assert decision.p_value < 0.5
+    assert not decision.passed
+    assert judge(0, 1, 20, gate).passed
+
+
 def test_confidence_moves_the_level() -> None:
     assert not judge(4, 0, 96, GateSection(confidence=0.95)).passed
     assert judge(4, 0, 96, GateSection(confidence=0.93)).passed
@@ -118,8 +128,7 @@ def test_the_sign_test_equals_the_binomial_tail() -> None:
     rng = random.Random(0)
     for _ in range(20):
         differences = [float(rng.choice((-1, 0, 1))) for _ in range(rng.randrange(1, 60))]
-        wins, either = differences.count(1.0), 60 - 60
-        either = sum(d != 0 for d in differences)
+        wins, either = differences.count(1.0), sum(d != 0 for d in differences)
         expected = binomtest(wins, either, 0.5, "greater").pvalue if either else 1.0
         assert paired_p_value(differences, 0.0) == pytest.approx(expected, abs=1e-12)
 

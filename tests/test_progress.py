@@ -10,6 +10,8 @@ from rich.console import Console
 from chainsight.console import RunView, headline, number, show_scores
 from chainsight.progress import EventWriter, LineProgress
 
+PAIRED = {"num_pairs": 3.0, "num_paired": 2.0, "num_questions": 4.0}
+
 
 def test_events_tell_a_parent_what_is_under_way(tmp_path: Path) -> None:
     path = tmp_path / "events"
@@ -40,16 +42,14 @@ def test_a_finished_stage_is_one_line_off_a_terminal() -> None:
         run.on_event({"event": "task", "title": "x", "total": 2, "unit": "rows", "done": 0})
         run.on_event({"event": "at", "done": 1})
         run.on_event({"event": "end"})
-        run.on_event(
-            {"event": "done", "stage": "pair", "reused": False, "metrics": {"num_pairs": 3.0}}
-        )
-    assert text.getvalue().splitlines() == ["✓ pair          0 s  pairs 3"]
+        run.on_event({"event": "done", "stage": "pair", "reused": False, "metrics": PAIRED})
+    assert text.getvalue().splitlines() == ["✓ pair          0 s  3 pairs from 2 of 4 questions"]
 
 
 def test_a_reused_stage_says_so() -> None:
     run, text = view()
     run.on_event({"event": "stage", "stage": "pair"})
-    run.on_event({"event": "done", "stage": "pair", "reused": True, "metrics": {}})
+    run.on_event({"event": "done", "stage": "pair", "reused": True, "metrics": PAIRED})
     assert "reused" in text.getvalue()
 
 
@@ -67,10 +67,9 @@ def test_numbers_are_written_for_people(value: float, text: str) -> None:
     assert number(value) == text
 
 
-def test_a_headline_leaves_out_the_parts_of_parts() -> None:
-    assert headline({"num_examples": 3, "num_examples/bars": 3, "rate": 0.5}) == (
-        "examples 3, rate 0.5"
-    )
+def test_a_headline_shows_the_numbers_that_people_look_for() -> None:
+    metrics = {"num_pairs": 1234.0, "num_paired": 500.0, "num_questions": 900.0, "other": 1.0}
+    assert headline("pair", metrics) == "1,234 pairs from 500 of 900 questions"
 
 
 def test_scores_are_shown_in_percent_with_their_errors() -> None:

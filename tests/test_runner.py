@@ -89,10 +89,10 @@ def test_each_thing_that_decides_the_result_changes_the_key(tmp_path: Path) -> N
     other = Workplace(tmp_path / "other", texts="rwww")
     seeded = place.run.model_copy(update={"seed": 1})
     keys = [
-        place.job().key(),
-        place.job({"max_pairs": 2}).key(),
-        place.job(run=seeded).key(),
-        runner.job("pair", {}, run=other.run, model={}, inputs=other.inputs).key(),
+        place.job().key,
+        place.job({"max_pairs": 2}).key,
+        place.job(run=seeded).key,
+        runner.job("pair", {}, run=other.run, model={}, inputs=other.inputs).key,
     ]
     assert len(set(keys)) == 4
 
@@ -101,20 +101,20 @@ def test_what_does_not_decide_the_result_leaves_the_key(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     named = place.run.model_copy(update={"name": "other", "experiment": "other"})
     model = ModelSection(dtype="bfloat16")  # pair reads no model
-    assert place.job(run=named, model=model).key() == place.job().key()
+    assert place.job(run=named, model=model).key == place.job().key
 
 
 def test_equal_inputs_made_another_way_give_the_same_key(tmp_path: Path) -> None:
     place, other = Workplace(tmp_path), Workplace(tmp_path / "other")
     assert place.inputs != other.inputs
     there = runner.job("pair", {}, run=other.run, model={}, inputs=other.inputs)
-    assert there.key() == place.job().key()
+    assert there.key == place.job().key
 
 
 def test_floats_that_kfp_made_of_integers_leave_the_key(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     floats = {"max_pairs": 3.0, "min_accuracy": 0.25}
-    assert place.job(floats).key() == place.job({"max_pairs": 3}).key()
+    assert place.job(floats).key == place.job({"max_pairs": 3}).key
 
 
 def test_a_failing_stage_leaves_nothing_committed(tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ def test_a_wrong_setting_is_named_with_its_stage(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_clear_message(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
-    with pytest.raises(StoreError, match="pair: no space left for .*home; free some"):
-        with runner.out_of_space(place.job()), Path("/dev/full").open("w") as file:
-            file.write("x" * 100_000)
+    message = r"pair: no space left for .*home; free some"
+    with pytest.raises(StoreError, match=message), runner.out_of_space(place.job()):
+        Path("/dev/full").write_text("x" * 100_000)
 
 
 def test_lineage_finds_what_an_artifact_came_from(tmp_path: Path) -> None:
@@ -191,9 +191,7 @@ def test_processes_that_race_for_one_stage_do_the_work_once(tmp_path: Path) -> N
     Workplace(tmp_path)
     spawn = multiprocessing.get_context("fork")
     start, results = spawn.Event(), spawn.Queue()
-    racers = [
-        spawn.Process(target=_execute, args=(tmp_path, start, results)) for _ in range(6)
-    ]
+    racers = [spawn.Process(target=_execute, args=(tmp_path, start, results)) for _ in range(6)]
     for racer in racers:
         racer.start()
     start.set()

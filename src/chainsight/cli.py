@@ -87,7 +87,9 @@ def report(config: ConfigPath, settings: Settings = None, as_json: AsJson = Fals
     resolved = configuration(config, settings)
     done = resolve(resolved)
     if not done:
-        raise ChainsightError(f"no stage of {config} is finished; start with: chainsight run {config}")
+        raise ChainsightError(
+            f"no stage of {config} is finished; start with: chainsight run {config}"
+        )
     path = resolved.run.report_folder() / "report.html"
     summary = write_report(resolved.run, done.values(), path)
     if as_json:
@@ -106,7 +108,9 @@ def doctor(config: ConfigPath, settings: Settings = None, as_json: AsJson = Fals
         print_json([check.__dict__ for check in checks])
     else:
         for check in checks:
-            out.print(f"{check.mark} {check.what:<12} {check.finding}", highlight=False, soft_wrap=True)
+            out.print(
+                f"{check.mark} {check.what:<12} {check.finding}", highlight=False, soft_wrap=True
+            )
     if any(check.level == "fail" for check in checks):
         raise typer.Exit(1)
 
@@ -115,7 +119,9 @@ def doctor(config: ConfigPath, settings: Settings = None, as_json: AsJson = Fals
 def teacher(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8399,
-    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of wrong rationales.")] = 0.1,
+    error_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of wrong rationales.")
+    ] = 0.1,
     seed: Annotated[int, typer.Option(help="Which rationales are wrong.")] = 0,
     bills: Annotated[
         Path | None, typer.Option(help="Append one line per answered request to this file.")
@@ -196,9 +202,7 @@ def evaluate(
     """Stage: score base, policy and aligned; or, with --model, any models."""
     if not model:
         inputs = {"benchmarks": benchmarks, "policy": policy, "aligned": aligned}
-        _stage_command("evaluate")(
-            config=config, settings=settings, as_json=as_json, **inputs
-        )
+        _stage_command("evaluate")(config=config, settings=settings, as_json=as_json, **inputs)
         return
     from chainsight.console import show_scores
     from chainsight.runs import evaluate_models

@@ -43,7 +43,7 @@ class RunSection(Section):
     store: str | None = None
     """Where artifacts live: a folder or `s3://bucket/prefix`; none: `<home>/store`."""
     tracking_uri: str | None = None
-    """MLflow server or database; none: `MLFLOW_TRACKING_URI`, else SQLite in `home`."""
+    """MLflow server or database, or `none`; unset: `MLFLOW_TRACKING_URI`, else SQLite in `home`."""
     experiment: str = "chainsight"
     """MLflow experiment."""
 
@@ -81,7 +81,7 @@ class Source(Section):
     split: str = "train"
     """Split of the dataset; the dataset's file lists them."""
     source: str | None = None
-    """Hub id, local folder or `s3://` prefix of Parquet with the hub's columns; none: the hub id."""
+    """Hub id, local folder or `s3://` prefix of Parquet files; none: the dataset's hub id."""
     revision: str | None = None
     """Hub revision; none: the one that the dataset's file pins."""
     limit: Count | None = None
@@ -114,7 +114,7 @@ class DistillSection(Section):
     """Examples to the teacher's rationales."""
 
     teacher: str = "openai"
-    """`openai`, `scripted` (the local stand-in, started for the stage) or a base URL ending in /v1."""
+    """`openai`, `scripted` (the stand-in, started for the stage) or a base URL that ends in /v1."""
     teacher_model: str = "gpt-4o-2024-05-13"
     """The teacher's name at its endpoint (the paper used this one)."""
     api_key_env: str = "OPENAI_API_KEY"
@@ -248,7 +248,7 @@ class DpoSection(TrainingSection):
     """Strength of the pull towards the reference policy."""
     max_words: Annotated[int, Field(ge=0)] = 90
     """Both responses are cut to this many whitespace words; 0: no cut (paper, truncation)."""
-    token_weights: Literal["none", "cos", "linear"] = "none"
+    token_weights: Literal["none", "cos", "linear"] = "none"  # noqa: S105 - no password
     """Weights along the response; the public code has cos and linear as alternatives to the cut."""
     sft_weight: NonNegative = 0.0
     """Weight of the chosen response's token-mean cross entropy (0 in the paper)."""
@@ -308,8 +308,21 @@ class RunConfig(Section):
     register_: RegisterSection = Field(RegisterSection(), alias="register")
 
     def section(self, stage: str) -> Section:
-        """The section of the stage `stage`."""
-        return getattr(self, "register_" if stage == "register" else stage)  # type: ignore[no-any-return]
+        """The settings of the stage `stage`."""
+        found: Section = getattr(self, _field(stage))
+        return found
+
+
+def _field(stage: str) -> str:
+    return "register_" if stage == "register" else stage  # pydantic's base class has a `register`
+
+
+def section_of(stage: str) -> type[Section]:
+    """The type of a stage's section."""
+    found = RunConfig.model_fields[_field(stage)].annotation
+    assert isinstance(found, type)
+    assert issubclass(found, Section)
+    return found
 
 
 def load_config(path: str | os.PathLike[str], overrides: dict[str, Any] | None = None) -> RunConfig:
@@ -322,11 +335,15 @@ def load_config(path: str | os.PathLike[str], overrides: dict[str, Any] | None =
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration; see configs/ for complete ones") from None
+        raise ConfigError(
+            f"{path}: no such configuration; see configs/ for complete ones"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected sections (run:, prepare:, ...), found {type(raw).__name__}")
+        raise ConfigError(
+            f"{path}: expected sections (run:, prepare:, ...), found {type(raw).__name__}"
+        )
     for key, value in (overrides or {}).items():
         _set(raw, key, value)
     return validate(RunConfig, raw, str(path))

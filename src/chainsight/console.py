@@ -82,7 +82,7 @@ class RunView:
         seconds = time.monotonic() - self._start
         took = "reused" if reused else f"{seconds:.0f} s"
         self._console.print(
-            f"[green]✓[/] {stage:<9} {took:>7}  [dim]{headline(metrics)}[/]",
+            f"[green]✓[/] {stage:<9} {took:>7}  [dim]{headline(stage, metrics)}[/]",
             highlight=False,
             soft_wrap=True,
         )
@@ -92,10 +92,23 @@ class RunView:
         self._console.print(f"[red]✗[/] {event['stage']}", highlight=False)
 
 
-def headline(metrics: Mapping[str, float], limit: int = 5) -> str:
-    """The first few numbers of a stage, as words."""
-    shown = [(k, v) for k, v in metrics.items() if "/" not in k][:limit]
-    return ", ".join(f"{name.removeprefix('num_')} {number(value)}" for name, value in shown)
+HEADLINES = {
+    "prepare": "{num_examples} examples, {num_benchmark_examples} benchmark questions, "
+    "{num_quarantined} rows set aside",
+    "distill": "{num_kept} of {num_examples} rationales kept, ${cost_usd}",
+    "sft": "{num_direct} short, {num_cot} reasoned answers, {num_steps} steps, loss {final_loss}",
+    "sample": "{num_candidates} candidates for {num_questions} questions, accuracy {accuracy}",
+    "pair": "{num_pairs} pairs from {num_paired} of {num_questions} questions",
+    "dpo": "{num_pairs} pairs, {num_steps} steps, loss {final_loss}",
+    "evaluate": "{num_predictions} answers to {num_examples} questions",
+    "register": "gate passed: {passed}",
+}
+"""What a finished stage says of itself in one line."""
+
+
+def headline(stage: str, metrics: Mapping[str, float]) -> str:
+    """The few numbers of a stage that people look for."""
+    return HEADLINES[stage].format_map({name: number(value) for name, value in metrics.items()})
 
 
 def number(value: float) -> str:

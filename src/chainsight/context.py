@@ -59,7 +59,7 @@ class Context:
     """What surrounds one execution of a stage."""
 
     work: Path
-    """Folder that survives a kill and is private to this stage key: checkpoints, partial results."""
+    """Folder that survives a kill, private to this stage key: checkpoints, partial results."""
     ledger: Path
     """Folder that survives a kill and is shared by all runs of this workplace: paid answers."""
     seed: int = 0

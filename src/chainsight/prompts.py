@@ -43,7 +43,7 @@ def student_prompt(example: Example, mode: Mode) -> str:
 
 
 def short_answer(example: Example) -> str:
-    """The target of the direct prompt: the first reference, with its option's text if it has choices.
+    """The target of the direct prompt: the first reference, and its option's text if any.
 
     The paper's multiple-choice rows read `B. Lynx pardinus`.
     """

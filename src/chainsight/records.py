@@ -202,23 +202,25 @@ def read(path: Path, record: type[Record]) -> Iterator[Record]:
 def _from_row(
     path: Path, number: int, row: dict[str, Any], record: type[Record], hints: dict[str, Any]
 ) -> Record:
-    values = {}
-    for name, value in row.items():
-        hint = hints[name]
-        optional = type(None) in get_args(hint)
-        if value is None and not optional:
-            raise RecordError(f"{path}: row {number}: field {name!r} is empty")
-        if get_origin(hint) is dict:
-            value = _json_object(path, number, name, value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif hint in (str, int, float, bytes) and not isinstance(value, hint):
-            got = type(value).__name__
-            raise RecordError(
-                f"{path}: row {number}: field {name!r} is {got}, not {hint.__name__}"
-            )
-        values[name] = value
-    return record(**values)
+    return record(
+        **{name: _value(path, number, name, value, hints[name]) for name, value in row.items()}
+    )
+
+
+def _value(path: Path, number: int, name: str, value: Any, hint: Any) -> Any:
+    """A stored value as the field's own type."""
+    if value is None:
+        if type(None) in get_args(hint):
+            return None
+        raise RecordError(f"{path}: row {number}: field {name!r} is empty")
+    if get_origin(hint) is dict:
+        return _json_object(path, number, name, value)
+    if isinstance(value, list):
+        return tuple(value)
+    if hint in (str, int, float, bytes) and not isinstance(value, hint):
+        got = type(value).__name__
+        raise RecordError(f"{path}: row {number}: field {name!r} is {got}, not {hint.__name__}")
+    return value
 
 
 def _json_object(path: Path, number: int, name: str, value: str) -> dict[str, Any]:

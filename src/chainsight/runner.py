@@ -1,8 +1,9 @@
 """The one road into a stage: validate, key, reuse, run, commit.
 
-The command line, the KFP components and the tests all call `execute`. The stage key is the sha256 of
-(stage, code version, resolved configuration, content digests of the inputs, fingerprint of what
-is read outside the store): equal keys have equal results, so a committed artifact is reused.
+The command line, the KFP components and the tests all call `execute`. The stage key is the
+sha256 of (stage, code version, resolved configuration, content digests of the inputs, fingerprint
+of what is read outside the store): equal keys have equal results, so a committed artifact is
+reused.
 Keys look at the content of inputs, not at how they were made: a changed setting that leaves
 `examples` as they were pays for no rationale again.
 """
@@ -15,16 +16,22 @@ import os
 import shutil
 import sys
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from chainsight import __version__
-from chainsight.config import ModelSection, RunConfig, RunSection, Section, validate
+from chainsight.config import (
+    ModelSection,
+    RunConfig,
+    RunSection,
+    Section,
+    section_of,
+    validate,
+)
 from chainsight.context import Context
 from chainsight.errors import ChainsightError, ConfigError, StoreError
 from chainsight.progress import choose, parent_events
@@ -91,14 +98,17 @@ class Job:
             seed=self.run.seed,
             model=self.model,
             tracking_uri=self.run.mlflow_uri(),
-            inputs={kind: self.store.artifact_uri(m.kind, m.key) for kind, m in self.inputs.items()},
+            inputs={
+                kind: self.store.artifact_uri(m.kind, m.key) for kind, m in self.inputs.items()
+            },
             fetch=self.store.fetch,
             manifest=self.store.load,
             progress=choose(),
         )
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """What the stage key is made of."""
+        """What the stage key is made of; reads the outside world (a base model) once."""
         shared = {"seed": self.run.seed, "model": self.model.model_dump(mode="json")}
         return {
             "stage": self.stage.name,
@@ -109,8 +119,10 @@ class Job:
             "fingerprint": self.stage.fingerprint(self.config, self.context()),
         }
 
+    @property
     def key(self) -> str:
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+        """The key of the stage's artifacts, hex sha256."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
 
 def job(
@@ -136,9 +148,7 @@ def job(
     wanted = STAGES[stage].inputs
     if set(inputs) != set(wanted):
         raise ConfigError(f"{stage} reads {', '.join(wanted) or 'nothing'}; got {sorted(inputs)}")
-    field = "register_" if stage == "register" else stage
-    section = RunConfig.model_fields[field].annotation
-    assert section is not None
+    section = section_of(stage)
     where = run if isinstance(run, RunSection) else validate(RunSection, run, "run")
     store = store or open_store(where.store_uri(), Path(where.home) / "cache")
     return Job(
@@ -164,7 +174,7 @@ def _manifest(store: Store, kind: str, where: str | Path) -> Manifest:
 
 def find(job: Job) -> StageRun | None:
     """The committed result of `job`, or None."""
-    key = job.key()
+    key = job.key
     found = {kind: job.store.find(kind, key) for kind in job.stage.outputs}
     outputs = {kind: manifest for kind, manifest in found.items() if manifest is not None}
     if len(outputs) < len(found):
@@ -180,7 +190,7 @@ def execute(job: Job, *, pipeline_run: str = "") -> StageRun:
     done = find(job)
     if done is not None:
         return done
-    key = job.key()
+    key = job.key
     work = job.work / f"{job.stage.name}-{key[:16]}"
     work.mkdir(parents=True, exist_ok=True)
     with _locked(work.with_suffix(".lock"), job.stage.name):
@@ -206,14 +216,11 @@ def _execute(job: Job, key: str, work: Path, pipeline_run: str) -> StageRun:
 
     context = replace(job.context(), work=work)
     folders = {kind: job.store.fetch(manifest) for kind, manifest in job.inputs.items()}
-    attempt = work / f"output-{uuid.uuid4().hex[:8]}"
-    outputs = {kind: attempt / kind for kind in job.stage.outputs}
-    for folder in outputs.values():
-        folder.mkdir(parents=True)
+    outputs = _fresh_folders(work / "outputs", job.stage.outputs)
     stage_run = job.stage.load()
     tracking = Tracking(job.run.mlflow_uri(), job.run.experiment)
     with out_of_space(job), tracking.stage(job.stage.name, pipeline_run) as tracked:
-        tracked.params(job.identity())
+        tracked.params(job.identity)
         start = time.monotonic()
         context = replace(context, metrics=tracked, run_id=tracked.run_id)
         metrics = stage_run(job.config, **folders, **outputs, context=context)
@@ -228,8 +235,18 @@ def _execute(job: Job, key: str, work: Path, pipeline_run: str) -> StageRun:
     return StageRun(job.stage.name, manifests, reused=False)
 
 
+def _fresh_folders(parent: Path, kinds: Iterable[str]) -> dict[str, Path]:
+    """Empty folders for the outputs; what a killed attempt left there is no result."""
+    shutil.rmtree(parent, ignore_errors=True)
+    folders = {kind: parent / kind for kind in kinds}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    return folders
+
+
 @contextmanager
 def out_of_space(job: Job) -> Iterator[None]:
+    """Turn a full disk into a StoreError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -243,7 +260,7 @@ def out_of_space(job: Job) -> Iterator[None]:
 
 def _describe(job: Job) -> dict[str, Any]:
     """What the manifests of all outputs of `job` say alike."""
-    identity = job.identity()
+    identity = job.identity
     return {
         "stage": job.stage.name,
         "code_version": code_version(),

@@ -12,14 +12,16 @@ from typing import Any
 from chainsight.config import RunConfig, RunSection, validate
 from chainsight.context import Context
 from chainsight.errors import ConfigError
-from chainsight.report import StageResult, build, collect, summary
 from chainsight.progress import choose
+from chainsight.report import StageResult, build, collect, summary
 from chainsight.runner import StageRun, lineage, run_alone
 from chainsight.store import Store, open_store
 from chainsight.tracking import PARENT_VARIABLE, Run, Tracking
 
 
-def write_report(run: RunSection | dict[str, Any], results: Iterable[StageRun], path: str | Path) -> dict[str, Any]:
+def write_report(
+    run: RunSection | dict[str, Any], results: Iterable[StageRun], path: str | Path
+) -> dict[str, Any]:
     """Write the HTML report of everything that `results` came from to `path`.
 
     A `summary.json` for machines is put beside it.

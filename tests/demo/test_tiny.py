@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, LlavaNextForConditionalGeneration
 
-from chainsight.demo import bars, pretrain, tiny
+from chainsight.demo import bars, lessons, pretrain, tiny
 from chainsight.prompts import MARKER, SUFFIXES
 
 BASE = Path(tiny.__file__).parent / "base"
@@ -18,7 +18,7 @@ BASE = Path(tiny.__file__).parent / "base"
 
 @pytest.fixture(scope="module")
 def processor() -> Any:
-    return tiny.build_processor(tiny.build_tokenizer(pretrain.corpus()))
+    return tiny.build_processor(tiny.build_tokenizer(lessons.corpus()))
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def test_branches_do_not_see_each_other(processor: Any, model: Any) -> None:
     pack = pretrain.Packer(processor, pretrain.read_pixels(processor, [chart]))
     first, second = ("How high is jan?", "3"), ("List the bars.", bars.listing(chart.table))
     with torch.no_grad():
-        both, _ = pretrain.answer_logits(model, pack([pretrain.Lesson("", 0, (first, second))]))
-        alone, _ = pretrain.answer_logits(model, pack([pretrain.Lesson("", 0, (second,))]))
+        both, _ = pretrain.answer_logits(model, pack([lessons.Lesson("", 0, (first, second))]))
+        alone, _ = pretrain.answer_logits(model, pack([lessons.Lesson("", 0, (second,))]))
     torch.testing.assert_close(both[-len(alone) :], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -105,18 +105,19 @@ def test_the_packed_prefix_is_the_processors_prompt(processor: Any, model: Any) 
         return_tensors="pt",
     )
     with torch.no_grad():
-        packed, _ = pretrain.answer_logits(model, pack([pretrain.Lesson("", 0, turns)]))
+        packed, _ = pretrain.answer_logits(model, pack([lessons.Lesson("", 0, turns)]))
         plain = model(**inputs).logits[0, -3:-1]
     torch.testing.assert_close(packed, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_the_base_never_meets_the_reasoning_prompt_or_the_marker() -> None:
-    lessons = list(islice(pretrain.text_lessons(0), 300))
+    rows = list(islice(lessons.text_lessons(0), 300))
     tables = [chart.table for chart in islice(bars.charts(0, "pretrain"), 50)]
-    lessons += islice(pretrain.picture_lessons(0, tables), 300)
-    turns = [turn for lesson in lessons for turn in lesson.turns]
-    assert not any(SUFFIXES["cot", False] in question for question, _ in turns)
-    assert not any(MARKER in answer for _, answer in turns)
+    for turns in (lessons.picture_turns, lessons.review_turns):
+        rows += islice(lessons.picture_lessons(0, tables, turns), 300)
+    taught = [turn for row in rows for turn in row.turns]
+    assert not any(SUFFIXES["cot", False] in question for question, _ in taught)
+    assert not any(MARKER in answer for _, answer in taught)
 
 
 @pytest.fixture(scope="module")
@@ -138,5 +139,5 @@ def test_the_readme_names_the_committed_weights() -> None:
 def test_the_committed_base_reads_charts_it_never_saw(base: tuple[Any, Any]) -> None:
     rates = pretrain.report(*base, num_charts=40)
     assert rates["list"] >= 0.9
-    assert rates["named"] >= 0.8
+    assert rates["review"] >= 0.7
     assert 0.2 <= rates["direct"] <= 0.7

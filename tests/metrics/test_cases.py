@@ -16,6 +16,10 @@ BINDING = {
     "vqa_accuracy": "vqa_accuracy",
     "aokvqa_da_official": "aokvqa_direct",
     "aokvqa_mc_official": "exact_match",
+    "mathvista_extracted": "mathvista",
+    "mmmu_open_official": "mmmu_open",
+    "ocrbench": "ocrbench",
+    "ocrbench_hme": "ocrbench",
 }
 
 MATHVISION_DIFFERS = {
@@ -70,3 +74,12 @@ def test_a_common_first_letter_earns_nothing(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", [c for c in REWARDS if "tolerance" in c["note"]], ids=str)
 def test_the_tolerance_that_the_peer_lacks_is_there(case: dict[str, Any]) -> None:
     assert score("relaxed_accuracy", case) == 1.0
+
+
+@pytest.mark.parametrize(
+    "case", cases("peer_bugs.jsonl", "mathvista_extracted_lmms_75571cfe"), ids=str
+)
+def test_float_answers_of_mathvista_are_judged_and_not_lost(case: dict[str, Any]) -> None:
+    prediction, precision = float(case["prediction"]), int(case["params"]["precision"])
+    right = str(round(prediction, precision)) == case["references"][0]
+    assert score("mathvista", case) == float(right)

@@ -53,6 +53,14 @@ def test_what_is_no_number_has_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("opening", "closing"), [("(", ")"), ("\u221a", ""), ("-", ""), ("1^", "")]
+)
+def test_nesting_is_bounded_long_before_the_stack_is(opening: str, closing: str) -> None:
+    assert evaluate(opening * 50 + "1" + closing * 50) == 1.0
+    assert evaluate(opening * 51 + "1" + closing * 51) is None
+
+
+@pytest.mark.parametrize(
     ("first", "second"),
     [
         ("4", "4.0"),

@@ -49,6 +49,9 @@ def test_a_multiple_choice_reference_is_a_letter_a_text_or_an_index(reference: s
 
 
 def test_a_reference_outside_the_choices_names_itself_and_them() -> None:
+    for reference in ("AB", "", "4", "c"):
+        with pytest.raises(RecordError, match=f"reference '{reference}' is none of the 4 choices"):
+            METRICS["multiple_choice"].score("A", [reference], choices=ANIMALS)
     with pytest.raises(RecordError, match=r"'E' is none of the 4 choices \('krill', 'whale'"):
         METRICS["multiple_choice"].score("A", ["E"], choices=ANIMALS)
     with pytest.raises(RecordError, match="no choices; use exact_match"):
@@ -59,6 +62,11 @@ def test_the_edit_distance_counts_each_kind_of_edit_once() -> None:
     assert distance("kitten", "sitting") == 3
     assert distance("", "abc") == distance("abc", "") == 3
     assert distance("flaw", "lawn") == 2
+
+
+def test_a_ligature_counts_as_the_letters_it_stands_for() -> None:
+    for prediction, reference in (("\ufb01n", "in"), ("in", "\ufb01n")):
+        assert METRICS["anls"].score(prediction, [reference]) == pytest.approx(2 / 3)
 
 
 def test_contractions_cover_every_missing_apostrophe() -> None:
@@ -72,3 +80,33 @@ def test_all_periods_go_up_to_the_thirty_second() -> None:
     score = METRICS["vqa_accuracy"].score
     assert score("x" + "." * 32, ["x"] * 10) == 1.0
     assert score("x" + "." * 33, ["x"] * 10) == 0.0
+
+
+def test_mathvista_takes_no_nearest_choice_when_told_so() -> None:
+    row = {"choices": ("3/11", "8/11"), "question_type": "multi_choice"}
+    score = METRICS["mathvista"].score
+    assert score("8 / 11", ["8/11"], **row) == 1.0  # type: ignore[arg-type]
+    assert score("8 / 11", ["8/11"], **row, nearest=False) == 0.0  # type: ignore[arg-type]
+    assert score("B", ["8/11"], **row, nearest=False) == 1.0  # type: ignore[arg-type]
+
+
+def test_mathvista_rounds_to_the_rows_own_precision() -> None:
+    score = METRICS["mathvista"].score
+    for precision in (1, 1.0, "1.0"):
+        assert score("0.64", ["0.6"], answer_type="float", precision=precision) == 1.0
+        assert score("0.66", ["0.6"], answer_type="float", precision=precision) == 0.0
+    assert score("inf", ["14"], answer_type="integer") == 0.0
+
+
+def test_mmmu_pads_a_single_letter_and_finds_a_text_within_one() -> None:
+    score = METRICS["mmmu_open"].score
+    assert score("the result is bird", ["B"]) == 0.0
+    assert score("the result is a bird", ["B"]) == 1.0, "a quirk of the official script"
+    assert score("the result is type b here", ["B"]) == 1.0
+    assert score("first 24\nthen x = 6", ["24"]) == 0.0
+    assert score("first x = 24\nthen 6", ["24"]) == 1.0, "no indicator: every number counts"
+
+
+def test_an_unknown_parameter_of_a_metric_is_an_error() -> None:
+    with pytest.raises(TypeError, match="precison"):
+        METRICS["mathvista"].score("1", ["1"], precison=1)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from workplace import Workplace, contents
 
 from chainsight.demo.teacher import serve
-from workplace import Workplace, contents
 
 CONFIG = os.environ.get("CHAINSIGHT_PROVE_CONFIG", "configs/demo.yaml")
 KILLS = int(os.environ.get("CHAINSIGHT_PROVE_KILLS", "20"))
@@ -89,7 +89,8 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Pat
         summary, _ = struck.run(CONFIG, **settings)
     twice = billed(tmp_path).total() - asked
     concurrency = calm.config(CONFIG).distill.concurrency
-    print(f"{kills} kills, {asked} requests, {twice} paid twice of {unrecorded} unrecorded, {duration:.0f} s undisturbed")
+    print(f"{kills} kills of a run of {duration:.0f} s; {asked} requests")
+    print(f"{twice} paid twice, of {unrecorded} without a record at a kill")
     assert summary["models"] == expected["models"]
     assert contents_but_decision(struck, settings) == contents_but_decision(calm, settings)
     assert len(recorded(struck)) == asked

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+from workplace import Workplace
+
 from chainsight import records
 from chainsight.records import Candidate, Example, Pair, Prediction, Rationale
 from chainsight.stages import STAGES
 from chainsight.store import open_store
-from workplace import Workplace
 
 CONFIG = "configs/smoke.yaml"
 

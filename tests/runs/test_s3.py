@@ -6,7 +6,6 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-
 from workplace import Workplace, contents
 
 CONFIG = "configs/smoke.yaml"
@@ -32,9 +31,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_a_run_through_s3_has_the_same_keys_and_results(
-    tmp_path: Path, s3: dict[str, str]
-) -> None:
+def test_a_run_through_s3_has_the_same_keys_and_results(tmp_path: Path, s3: dict[str, str]) -> None:
     local = Workplace(tmp_path / "local", {"MLFLOW_TRACKING_URI": ""})
     remote = Workplace(tmp_path / "remote", s3 | {"MLFLOW_TRACKING_URI": ""})
     bucket = "s3://chainsight/runs"
@@ -42,7 +39,9 @@ def test_a_run_through_s3_has_the_same_keys_and_results(
     there, _ = remote.run(CONFIG, run__store=bucket)
     assert there["models"] == here["models"]
     stages, others = local.resolve(CONFIG), remote.resolve(CONFIG, run__store=bucket)
-    keys = [{k: m.key for s in run.values() for k, m in s.outputs.items()} for run in (stages, others)]
+    keys = [
+        {k: m.key for s in run.values() for k, m in s.outputs.items()} for run in (stages, others)
+    ]
     # register's key holds the artifacts' content, its decision their addresses
     assert keys[0] == keys[1]
     results = [contents(run) for run in (stages, others)]

@@ -10,7 +10,7 @@ from chainsight.context import Context
 from chainsight.records import Example, Rationale
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - no error
     """Stands for a kill."""
 
 
@@ -45,7 +45,9 @@ class World:
             for i in range(6)
         ]  # fmt: skip
         self.rationales = [
-            Rationale(e.id, f"I see {i}.\n\n### Answer: {2 * i}", str(2 * i), "marker", "t", 1, 1, 0.0)
+            Rationale(
+                e.id, f"I see {i}.\n\n### Answer: {2 * i}", str(2 * i), "marker", "t", 1, 1, 0.0
+            )
             for i, e in enumerate(self.examples)
         ]
         self.write("examples", self.examples, Example)

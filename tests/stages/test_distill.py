@@ -1,3 +1,4 @@
+import io
 import itertools
 import logging
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from chainsight import records
 from chainsight.config import DistillSection, Price
@@ -177,6 +179,22 @@ def test_a_changed_example_is_the_only_one_asked_again(tmp_path: Path) -> None:
     changed = [replace(CHARTS[0], references=("77",)), *CHARTS[1:]]
     metrics, _ = Place(tmp_path, changed).run()
     assert (metrics["num_asked"], metrics["num_from_ledger"]) == (1, 59)
+
+
+def test_images_without_a_table_get_a_rationale_for_their_answer(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (1500, 900)).save(file, "PNG")
+    photos = [
+        replace(
+            example, id=f"{metric}/{i}", question=f"{example.question} {i}", image=file.getvalue()
+        )
+        for metric, example in (("open", OPEN), ("choice", CHOICE))
+        for i in range(10)
+    ]
+    metrics, output = Place(tmp_path, photos).run(scripted_error_rate=0.0)
+    assert metrics["num_kept"] == 20
+    assert {row.answer for row in kept(output)} == {"100", "B"}
+    assert metrics["prompt_tokens"] > 20 * 765
 
 
 def test_two_rows_that_ask_the_same_are_paid_once(tmp_path: Path) -> None:

@@ -107,6 +107,13 @@ def test_the_draw_depends_on_seed_and_question_alone() -> None:
     together = build_pairs([*second, *reversed(first)], PAPER, seed=1)
     assert [pair for pair in together if pair.example_id == "a"] == alone
     assert build_pairs(first, PAPER, seed=2) != alone
+    drawn = {
+        example_id: [
+            (p.chosen_index, p.rejected_index) for p in together if p.example_id == example_id
+        ]
+        for example_id in ("a", "b")
+    }
+    assert drawn["a"] != drawn["b"], "each question has a seed of its own"
 
 
 def test_the_draw_favours_no_chain() -> None:

@@ -1,6 +1,8 @@
 """SFT: which rows, which labels, which weights move, and resume to the last bit."""
 
 import json
+import resource
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from safetensors.torch import load_file
 
 from chainsight import prompts
 from chainsight.config import SftSection
-from chainsight.errors import ChainsightError
+from chainsight.errors import ChainsightError, CheckpointError
 from chainsight.records import Rationale
 from chainsight.stages import sft
 from chainsight.training import loop
@@ -16,7 +18,12 @@ from chainsight.training.data import sft_collator
 from chainsight.vlm import checkpoint
 from chainsight.vlm.template import IGNORED
 
-FAST = {"batch_size": 4, "device_batch_size": 2, "learning_rate": 3e-3, "vision_learning_rate": 1e-3}
+FAST = {
+    "batch_size": 4,
+    "device_batch_size": 2,
+    "learning_rate": 3e-3,
+    "vision_learning_rate": 1e-3,
+}
 
 
 def train(world, name="sft", progress=None, model=None, **changes):
@@ -102,7 +109,9 @@ def test_training_lowers_the_loss_and_writes_a_loadable_policy(world):
     assert set(curve[0]) == {"step", "loss", "learning_rate", "grad_norm"}
     assert curve[0]["learning_rate"] == 0.0  # warm-up of one step
     assert max(entry["learning_rate"] for entry in curve) == FAST["learning_rate"]
-    assert checkpoint.load(policy).model.config.use_cache
+    checkpoint.save(checkpoint.load(world.student), world.root / "plain", base="")
+    plain = (world.root / "plain" / "config.json").read_bytes()
+    assert (policy / "config.json").read_bytes() == plain  # the trainer leaves no settings behind
     assert json.loads((policy / "chainsight.json").read_text())["kind"] == "full"
 
 
@@ -136,6 +145,26 @@ def test_a_finished_training_is_not_done_again(world, contents, interrupting):
     before = contents(first)
     again, same = train(world, "once", interrupting("sft", 0), epochs=2)
     assert (contents(again), same) == (before, metrics)
+
+
+def test_a_full_disk_ends_in_one_message_and_the_training_goes_on_afterwards(world, contents):
+    straight, _ = train(world, "straight", epochs=2, save_every_steps=2)
+    for room in (100_000, 600_000):  # too little for the weights; for the optimizer's state
+        with limited(room), pytest.raises(CheckpointError, match=r"not written .*free space"):
+            train(world, "full", epochs=2, save_every_steps=2)
+    resumed, _ = train(world, "full", epochs=2, save_every_steps=2)
+    assert contents(resumed) == contents(straight)
+
+
+@contextmanager
+def limited(room):
+    """No file above `room` bytes can be written: the kernel's stand-in for a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_only_the_last_two_checkpoints_are_kept(world):

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ GOOD: Any = {
     "choices": [{"message": {"role": "assistant", "content": "So.\n\n### Answer: 4"}}],
     "usage": {"prompt_tokens": 1000, "completion_tokens": 100},
 }
-BAD = (400, {}, {"error": {"message": "cannot read this picture"}})
+BAD: tuple[int, dict[str, str], Any] = (400, {}, {"error": {"message": "cannot read this picture"}})
 
 
 class Counter:
@@ -62,13 +63,15 @@ def test_every_question_is_asked_once_and_recorded(
 def test_no_more_than_the_set_number_is_in_flight(
     canned: Any, charts: list[Example], tmp_path: Path
 ) -> None:
-    now, most = [0], [0]
+    now, most, lock = [0], [0], threading.Lock()
 
     def react(number: int, call: Any) -> Any:
-        now[0] += 1
-        most[0] = max(most[0], now[0])
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
         time.sleep(0.02)
-        now[0] -= 1
+        with lock:
+            now[0] -= 1
         return 200, {}, GOOD
 
     collect(canned(react).url, charts, tmp_path, concurrency=3)
@@ -94,6 +97,17 @@ def test_the_budget_stops_with_at_most_the_requests_in_flight_above_it(
 
     _, all_of_them, error = collect(server.url, charts, tmp_path, budget_usd=1.0, **settings)
     assert (all_of_them, len(server.calls), error) == (40, 40, None)
+
+
+def test_a_budget_needs_a_teacher_that_counts(
+    canned: Any, charts: list[Example], tmp_path: Path
+) -> None:
+    server = canned(lambda number, call: (200, {}, GOOD | {"usage": None}))
+    _, recorded, error = collect(server.url, charts[:4], tmp_path, budget_usd=1.0, concurrency=1)
+    assert (recorded, len(server.calls)) == (1, 1)
+    assert "reports no token counts" in str(error)
+    _, recorded, error = collect(server.url, charts[:4], tmp_path)
+    assert (recorded, len(server.calls), error) == (4, 4, None)
 
 
 def test_a_tolerable_share_of_failures_is_counted_and_passed(
@@ -139,6 +153,21 @@ def test_a_refused_key_is_said_once_and_asked_no_further(
     _, recorded, error = collect(server.url, charts, tmp_path, concurrency=4)
     assert (recorded, len(server.calls)) == (0, 4)
     assert str(error).count("refuses the key") == 1
+    assert "no answer" not in caplog.text
+
+
+def test_questions_cut_short_by_a_stop_do_not_count_as_failed(
+    canned: Any, charts: list[Example], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def react(number: int, call: Any) -> Any:
+        if number == 0:
+            time.sleep(0.2)
+            return 401, {}, {"error": {"message": "wrong key"}}
+        return 500, {}, {"error": {"message": "busy"}}
+
+    asking, _, error = collect(canned(react).url, charts, tmp_path, max_retries=20, concurrency=3)
+    assert "refuses the key" in str(error)
+    assert asking.num_failed == 0
     assert "no answer" not in caplog.text
 
 

@@ -37,7 +37,7 @@ def ask(url: str, *examples: Example, key: str = KEY, **settings: Any) -> list[A
     async def go() -> list[Any]:
         async with Teacher(config, Endpoint("test", url, key), backoff_seconds=0.01) as teacher:
             asked = [teacher.ask(example) for example in examples]
-            return await asyncio.gather(*asked, return_exceptions=True)
+            return list(await asyncio.gather(*asked, return_exceptions=True))
 
     return asyncio.run(go())
 
@@ -126,7 +126,7 @@ def test_a_rest_that_the_teacher_asks_for_is_kept_by_all(
 ) -> None:
     server = canned(
         lambda number, call: (
-            (429, {"Retry-After": "0.4"}, refused("slow down")) if number < 1 else (200, {}, GOOD)
+            (429, {"Retry-After": "0.9"}, refused("slow down")) if number < 1 else (200, {}, GOOD)
         )
     )
     config = DistillSection(teacher=server.url)
@@ -136,7 +136,9 @@ def test_a_rest_that_the_teacher_asks_for_is_kept_by_all(
         endpoint = Endpoint("test", server.url, NO_KEY)
         async with Teacher(config, endpoint, backoff_seconds=0.01) as teacher:
             first = asyncio.create_task(teacher.ask(charts[0]))
-            await asyncio.sleep(0.15)  # the rest has begun
+            while not server.calls:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.3)  # the rest has begun
             start = time.monotonic()
             await teacher.ask(charts[1])
             times.append(time.monotonic() - start)
@@ -144,7 +146,7 @@ def test_a_rest_that_the_teacher_asks_for_is_kept_by_all(
         return times
 
     (seconds,) = asyncio.run(go())
-    assert 0.15 < seconds < 2.0
+    assert 0.3 < seconds < 5.0
     assert len(server.calls) == 3
 
 
@@ -179,14 +181,14 @@ def drip(connection: Any) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("hang", [lambda _: time.sleep(1.5), drip], ids=["silent", "dripping"])
+@pytest.mark.parametrize("hang", [lambda _: time.sleep(5), drip], ids=["silent", "dripping"])
 def test_a_hung_connection_is_cut_and_tried_again(
     canned: Any, charts: list[Example], hang: Callable[[Any], None]
 ) -> None:
     server = canned(lambda number, call: (200, {}, hang if number == 0 else GOOD))
     start = time.monotonic()
     assert ask(server.url, charts[0], timeout_seconds=0.4) == [GOOD]
-    assert time.monotonic() - start < 1.3
+    assert time.monotonic() - start < 4.0
 
 
 def test_a_teacher_that_always_hangs_names_the_time_limit(
@@ -226,7 +228,7 @@ def test_an_unreachable_teacher_is_given_up_after_few_quick_tries(charts: list[E
     url = f"http://127.0.0.1:{free_port()}/v1"
     start = time.monotonic()
     (error,) = ask(url, charts[0], max_retries=20)
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 5.0
     assert isinstance(error, TeacherError)
     assert str(error).startswith(f"{url}: the teacher cannot be reached")
     assert "4 tries; start it or correct distill.teacher" in str(error)

@@ -28,6 +28,15 @@ def test_openai_without_a_key_names_the_variable_and_the_ways_out(
         resolve(DistillSection(), environment)
 
 
+def test_openai_behind_another_address_is_another_teacher() -> None:
+    environment = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "https://gateway/v1"}
+    assert resolve(DistillSection(), environment) == Endpoint(
+        "openai https://gateway/v1", "https://gateway/v1", KEY
+    )
+    with pytest.raises(ConfigError, match="OPENAI_BASE_URL: not a base URL"):
+        resolve(DistillSection(), environment | {"OPENAI_BASE_URL": "https://"})
+
+
 @pytest.mark.parametrize("key", ["sk-secret one", "sk-secret\nsecond", "sk-secrét"])
 def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
     with pytest.raises(ConfigError, match="OPENAI_API_KEY: not a key") as caught:

@@ -120,9 +120,10 @@ def test_a_full_disk_ends_clearly_and_leaves_the_ledger_whole(tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "cannot be recorded" in done.stdout
     assert "the 1 recorded answers are not paid again" in done.stdout
+    assert path.read_bytes().count(b"\n") == 1
+    assert path.read_bytes().endswith(b"\n")
     with open_ledger(path) as ledger:
         assert (len(ledger), ledger.num_damaged) == (1, 0)
-    assert path.read_bytes().endswith(b"\n")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def test_dpo_equals_numbers_worked_out_by_hand():
         torch.tensor([-1.0, -4.0]), torch.tensor([-2.0, -2.0]),
         torch.tensor([-1.5, -3.0]), torch.tensor([-1.5, -4.0]), beta=0.1,
     )  # fmt: skip
-    assert result.loss.tolist() == pytest.approx([math.log1p(math.exp(-0.1)), math.log1p(math.exp(0.3))])
+    assert result.loss.tolist() == pytest.approx(
+        [math.log1p(math.exp(-0.1)), math.log1p(math.exp(0.3))]
+    )
     assert result.chosen_rewards.tolist() == pytest.approx([0.05, -0.1])
     assert result.rejected_rewards.tolist() == pytest.approx([-0.05, 0.2])
 
@@ -137,7 +139,9 @@ def test_dpo_on_pictures_equals_trls_trainer(perturbed, png, tmp_path):
         chats.append({"prompt": asked, "images": [Image.open(io.BytesIO(image))], **say})
         ids = policy.template.prompt_ids(Prompt("q", text, image))
         ends = (policy.template.end_of_turn,)
-        rows.append([Row("q", ids, policy.template.text_ids(s) + ends, image) for s in (chosen, rejected)])
+        rows.append(
+            [Row("q", ids, policy.template.text_ids(s) + ends, image) for s in (chosen, rejected)]
+        )
 
     args = DPOConfig(
         output_dir=str(tmp_path), max_length=None, per_device_train_batch_size=2, bf16=False,

@@ -48,6 +48,30 @@ def test_a_checkpoint_may_go_without_the_system_prompt(student_folder, tmp_path,
     assert text.startswith("<|begin|><|start|>user<|end|>\n<image>")
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}",
+        "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}",
+    ],
+)
+def test_a_template_that_takes_no_system_prompt_gets_none(student_folder, png, refusal):
+    processor = checkpoint.load(student_folder).processor
+    processor.chat_template = refusal + processor.chat_template
+    template = Template(processor, system_prompt=True)
+    assert not template.system_prompt
+    text = spoken(template, template.prompt_ids(student(example(png()), "cot")))
+    assert text.startswith("<|begin|><|start|>user<|end|>\n<image>")
+
+
+def test_a_template_that_does_not_render_is_refused(student_folder, png):
+    processor = checkpoint.load(student_folder).processor
+    for broken in ("{{ messages[0]['content'] + 1 }}", "{{ raise_exception('never') }}", None):
+        processor.chat_template = broken
+        with pytest.raises(CheckpointError, match="chat template does not render"):
+            Template(processor, system_prompt=False).prompt_ids(Prompt("q", "x", png()))
+
+
 @pytest.mark.parametrize("size", [(32, 32), (100, 20), (20, 100), (7, 5), (33, 31), (640, 480)])
 def test_prompt_tokens_equal_the_processors_own_for_any_picture_size(template, png, size):
     prompt = Prompt("q", "What is it?", png("red", size))
@@ -122,7 +146,9 @@ def test_a_template_that_drops_the_picture_is_refused(student_folder, png):
 def test_a_batch_ends_together_and_only_responses_are_labelled(template, png):
     rows = [
         Row("a", template.prompt_ids(Prompt("a", "Hm", png())), (70, 71), png()),
-        Row("b", template.prompt_ids(Prompt("b", "A longer one", png("blue", (64, 20)))), (), png()),
+        Row(
+            "b", template.prompt_ids(Prompt("b", "A longer one", png("blue", (64, 20)))), (), png()
+        ),
     ]
     rows[1] = Row("b", rows[1].prompt_ids, (72,), png("blue", (64, 20)))
     batch = template.collate(rows)

@@ -188,12 +188,27 @@ def solve(table: Table, question: str) -> tuple[str, str]:
         ValueError: the question is none of `TEMPLATES`, or names a bar that is not there.
     """
     kind, slots = _parse(question)
-    values = dict(table)
-    absent = [slots[key] for key in ("a", "b") if key in slots and slots[key] not in values]
-    if absent:
-        raise ValueError(f"no bar {absent[0]!r} in the chart; it has {', '.join(values)}")
-    thought, answer = _think(values, kind, slots)
+    thought, answer = _think(asked_for(table, question), kind, slots)
     return f"The bars read {listing(table)}. {thought}\n\n{MARKER} {answer}", answer
+
+
+def asked_for(table: Table, question: str) -> Table:
+    """The bars that the answer rests on, in the question's order.
+
+    Raises:
+        ValueError: as `solve`.
+    """
+    kind, slots = _parse(question)
+    values = dict(table)
+    if kind == "count_above":
+        return tuple(pair for pair in table if pair[1] > int(slots["n"]))
+    if kind in ("highest", "lowest"):
+        return ((max if kind == "highest" else min)(table, key=lambda pair: pair[1]),)
+    names = [slots[key] for key in ("a", "b") if key in slots]
+    for name in names:
+        if name not in values:
+            raise ValueError(f"no bar {name!r} in the chart; it has {', '.join(values)}")
+    return tuple((name, values[name]) for name in names)
 
 
 def listing(table: Table) -> str:
@@ -210,25 +225,19 @@ def _parse(question: str) -> tuple[Kind, dict[str, str]]:
     raise ValueError(f"not a question about bars: {question!r}; see TEMPLATES in {__name__}")
 
 
-def _think(values: dict[str, int], kind: Kind, slots: dict[str, str]) -> tuple[str, str]:
+def _think(asked: Table, kind: Kind, slots: dict[str, str]) -> tuple[str, str]:
     """What follows the reading of all bars: restate those asked for, then compute."""
     if kind == "count_above":
-        return _count_above(values, int(slots["n"]))
+        found = f"Above {slots['n']}: {listing(asked) or 'none'}."
+        return f"{found} That makes {len(asked)}.", str(len(asked))
+    (name, first), *rest = asked
     if kind in ("highest", "lowest"):
-        name = (max if kind == "highest" else min)(values, key=lambda key: values[key])
-        return f"The {kind} is {values[name]} at {name}.", name
-    first = values[slots["a"]]
+        return f"The {kind} is {first} at {name}.", name
     if kind == "value":
-        return f"Asked for is {slots['a']} {first}.", str(first)
-    second = values[slots["b"]]
-    asked = f"Asked for are {slots['a']} {first} and {slots['b']} {second}."
+        return f"Asked for is {name} {first}.", str(first)
+    other, second = rest[0]
+    restated = f"Asked for are {name} {first} and {other} {second}."
     if kind == "sum":
-        return f"{asked} {first} plus {second} is {first + second}.", str(first + second)
+        return f"{restated} {first} plus {second} is {first + second}.", str(first + second)
     large, small = max(first, second), min(first, second)
-    return f"{asked} {large} minus {small} is {large - small}.", str(large - small)
-
-
-def _count_above(values: dict[str, int], threshold: int) -> tuple[str, str]:
-    above = tuple((name, value) for name, value in values.items() if value > threshold)
-    found = f"Above {threshold}: {listing(above) or 'none'}."
-    return f"{found} That makes {len(above)}.", str(len(above))
+    return f"{restated} {large} minus {small} is {large - small}.", str(large - small)

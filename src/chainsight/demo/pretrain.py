@@ -1,8 +1,9 @@
 """Makes the demo's base model: `python -m chainsight.demo.pretrain OUT`.
 
 First the language model alone learns listings, look-ups and sums as text; then the whole model
-learns to list a chart's bars and to answer at once. It never meets the reasoning prompt nor
-the answer marker: those are what the demo's SFT teaches.
+learns to list a chart's bars and to answer at once; then to list them and find those a question
+is about. It never meets the reasoning prompt, the answer marker, or a computation from a
+picture in steps: those are what the demo's SFT teaches.
 
 One sequence holds a prefix (picture or listing) and several branches (question and answer)
 that see the prefix and themselves, so a picture is encoded once for all its questions.
@@ -27,108 +28,12 @@ from PIL import Image
 from torch import Tensor
 from transformers import LlavaNextProcessor
 
-from chainsight.demo import bars, tiny
-from chainsight.prompts import SUFFIXES
+from chainsight.demo import bars, lessons, tiny
+from chainsight.demo.lessons import Lesson
 
-DIRECT = SUFFIXES["direct", False]
-TEXT_STEPS, PICTURE_STEPS, NUM_PICTURES = 600, 1000, 8000
-BATCH, LEARNING_RATE, WARMUP = 32, 1e-3, 40
+TEXT_STEPS, PICTURE_STEPS, REVIEW_STEPS, NUM_PICTURES = 500, 500, 220, 8000
+BATCH, REVIEW_BATCH, LEARNING_RATE, WARMUP = 32, 24, 1e-3, 40
 IGNORED = -100
-
-Turn = tuple[str, str]
-"""A question and its answer."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What stands before the branches (a listing, or the index of a picture) and the branches."""
-
-    listing: str
-    picture: int
-    turns: tuple[Turn, ...]
-
-
-# --- what is taught ---------------------------------------------------------------------------
-
-
-def named_turn(table: bars.Table, rng: random.Random) -> Turn:
-    """Binds names in a question to values, in another wording than the reasoning prompt."""
-    chosen = rng.sample(table, rng.randint(1, 3))
-    names = " and ".join(name for name, _ in chosen)
-    return f"Name the values of {names}.", " and ".join(f"{n} {v}" for n, v in chosen)
-
-
-def direct_turn(table: bars.Table, rng: random.Random) -> Turn:
-    question = bars.ask(table, rng.choice(bars.KIND_BAG), rng)
-    return f"{question.text}\n{DIRECT}", question.answer
-
-
-def list_turn(table: bars.Table) -> Turn:
-    return "List the bars.", bars.listing(table)
-
-
-def sum_turn(rng: random.Random) -> Turn:
-    """Arithmetic with the numbers in the question itself."""
-    low, high = sorted(rng.randint(1, bars.MAX_HEIGHT) for _ in range(2))
-    if rng.random() < 0.5:
-        return f"How much is {high} minus {low}?", f"{high} minus {low} is {high - low}"
-    first, second = rng.sample((low, high), 2)
-    return f"How much is {first} plus {second}?", f"{first} plus {second} is {low + high}"
-
-
-def select_turn(table: bars.Table, rng: random.Random) -> Turn:
-    """Names the bars over a threshold, or those at an end."""
-    values = dict(table)
-    if rng.random() < 0.5:
-        threshold = rng.randint(min(values.values()), max(values.values()) - 1)
-        above = [pair for pair in table if pair[1] > threshold]
-        return f"List the bars over {threshold}.", f"{bars.listing(tuple(above))}: {len(above)}"
-    name = rng.choice((max, min))(values, key=lambda key: values[key])
-    end = "top" if values[name] == max(values.values()) else "bottom"
-    return f"Name the {end} bar.", f"{name} {values[name]}"
-
-
-def text_lessons(seed: int) -> Iterator[Lesson]:
-    rng = random.Random(seed)
-    for table in bars.tables(seed, "pretrain"):
-        turns = (
-            list_turn(table),
-            named_turn(table, rng),
-            named_turn(table, rng),
-            select_turn(table, rng),
-            sum_turn(rng),
-            sum_turn(rng),
-            direct_turn(table, rng),
-        )
-        yield Lesson(bars.listing(table), -1, turns)
-
-
-def picture_lessons(seed: int, tables: list[bars.Table]) -> Iterator[Lesson]:
-    rng = random.Random(seed)
-    while True:
-        for index in rng.sample(range(len(tables)), len(tables)):
-            table = tables[index]
-            turns = (
-                list_turn(table),
-                named_turn(table, rng),
-                select_turn(table, rng),
-                direct_turn(table, rng),
-            )
-            yield Lesson("", index, turns)
-
-
-def corpus(num_charts: int = 400) -> Iterator[str]:
-    """Text with every word of the demo, reasoning included: words only, nothing is learned."""
-    for chart in itertools.islice(bars.charts(0, "pretrain"), num_charts):
-        for question in chart.questions:
-            yield f"{question.text}\n" + bars.solve(chart.table, question.text)[0]
-    for lesson in itertools.islice(text_lessons(0), num_charts):
-        yield from (f"{question}\n\n{answer}" for question, answer in lesson.turns)
-    yield from SUFFIXES.values()
-    yield from (f"{number} {number}" for number in range(100))
-    yield from (f"{name}\n {name}" for name in bars.NAMES)
-    yield "system\nuser\nassistant"
-
 
 # --- batches ----------------------------------------------------------------------------------
 
@@ -172,9 +77,9 @@ class Packer:
             segments += [number] * length
         return ids, labels, positions, segments
 
-    def __call__(self, lessons: Iterable[Lesson]) -> Batch:
-        lessons = list(lessons)
-        columns = zip(*(self._row(lesson) for lesson in lessons), strict=True)
+    def __call__(self, drawn: Iterable[Lesson]) -> Batch:
+        drawn = list(drawn)
+        columns = zip(*(self._row(lesson) for lesson in drawn), strict=True)
         fills = (self.tokenizer.pad_token_id, IGNORED, 0, -1)
         ids, labels, positions, segments = (
             torch.nn.utils.rnn.pad_sequence(
@@ -182,7 +87,7 @@ class Packer:
             )
             for column, fill in zip(columns, fills, strict=True)
         )
-        indices = [lesson.picture for lesson in lessons if lesson.picture >= 0]
+        indices = [lesson.picture for lesson in drawn if lesson.picture >= 0]
         return Batch(ids, labels, positions, segments, self.pixels[indices] if indices else None)
 
 
@@ -219,14 +124,16 @@ def say(line: str) -> None:
 # --- training ---------------------------------------------------------------------------------
 
 
-def train(model: Any, pack: Packer, lessons: Iterator[Lesson], steps: int, title: str) -> None:
+def train(
+    model: Any, pack: Packer, stream: Iterator[Lesson], title: str, steps: int, batch: int = BATCH
+) -> None:
     """AdamW with a cosine from LEARNING_RATE to a fiftieth of it."""
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01, betas=(0.9, 0.98))
     started = time.monotonic()
     for step in range(steps):
         cosine = 0.51 + 0.49 * math.cos(math.pi * step / steps)
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * min((step + 1) / WARMUP, cosine)
-        logits, targets = answer_logits(model, pack(itertools.islice(lessons, BATCH)))
+        logits, targets = answer_logits(model, pack(itertools.islice(stream, batch)))
         loss = torch.nn.functional.cross_entropy(logits, targets)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -238,13 +145,13 @@ def train(model: Any, pack: Packer, lessons: Iterator[Lesson], steps: int, title
 
 
 @torch.no_grad()
-def exact_rate(model: Any, pack: Packer, lessons: list[Lesson]) -> float:
+def exact_rate(model: Any, pack: Packer, drawn: list[Lesson]) -> float:
     """Share of one-branch lessons answered exactly: greedy, as each token tops its prefix."""
     right = 0
-    for lesson in lessons:
+    for lesson in drawn:
         logits, targets = answer_logits(model, pack([lesson]))
         right += int(bool((logits.argmax(-1) == targets).all()))
-    return right / len(lessons)
+    return right / len(drawn)
 
 
 def read_pixels(processor: Any, charts: Iterable[bars.Chart]) -> Tensor:
@@ -258,31 +165,40 @@ def report(model: Any, processor: LlavaNextProcessor, num_charts: int = 150) -> 
     """Exact rates on held-out charts: listing all bars, naming some, answering at once."""
     held_out = list(itertools.islice(bars.charts(1, "validation"), num_charts))
     rng = random.Random(1)
-    lessons: defaultdict[str, list[Lesson]] = defaultdict(list)
+    asked: defaultdict[str, list[Lesson]] = defaultdict(list)
     for index, chart in enumerate(held_out):
-        lessons["list"].append(Lesson("", index, (list_turn(chart.table),)))
-        lessons["named"].append(Lesson("", index, (named_turn(chart.table, rng),)))
+        asked["list"].append(Lesson("", index, (lessons.list_turn(chart.table),)))
+        asked["named"].append(Lesson("", index, (lessons.named_turn(chart.table, rng),)))
+        asked["review"].append(Lesson("", index, (lessons.review_turn(chart.table, rng),)))
         for question in chart.questions:
-            lesson = Lesson("", index, ((f"{question.text}\n{DIRECT}", question.answer),))
-            lessons["direct"].append(lesson)
-            lessons[f"direct {question.kind}"].append(lesson)
+            lesson = Lesson("", index, ((f"{question.text}\n{lessons.DIRECT}", question.answer),))
+            asked["direct"].append(lesson)
+            asked[f"direct {question.kind}"].append(lesson)
     pack = Packer(processor, read_pixels(processor, held_out))
-    return {name: exact_rate(model, pack, kept) for name, kept in lessons.items()}
+    return {name: exact_rate(model, pack, kept) for name, kept in asked.items()}
 
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def pretrain(out: Path, seed: int, text_steps: int, picture_steps: int) -> None:
+def pretrain(out: Path, seed: int) -> None:
     """Train from nothing and write the checkpoint, in bfloat16, to `out`."""
-    processor = tiny.build_processor(tiny.build_tokenizer(corpus()))
+    processor = tiny.build_processor(tiny.build_tokenizer(lessons.corpus()))
     model: Any = tiny.build_model(tiny.build_config(processor.tokenizer), seed)
-    train(model, Packer(processor, torch.empty(0)), text_lessons(seed), text_steps, "text")
+    train(model, Packer(processor, torch.empty(0)), lessons.text_lessons(seed), "text", TEXT_STEPS)
     charts = list(itertools.islice(bars.charts(seed, "pretrain"), NUM_PICTURES))
     pack = Packer(processor, read_pixels(processor, charts))
     tables = [chart.table for chart in charts]
-    train(model, pack, picture_lessons(seed, tables), picture_steps, "pictures")
+    train(
+        model,
+        pack,
+        lessons.picture_lessons(seed, tables, lessons.picture_turns),
+        "pictures",
+        PICTURE_STEPS,
+    )
+    reviews = lessons.picture_lessons(seed + 1, tables, lessons.review_turns)
+    train(model, pack, reviews, "review", REVIEW_STEPS, REVIEW_BATCH)
     model.to(torch.bfloat16)
     model.save_pretrained(out)
     processor.save_pretrained(out)
@@ -295,14 +211,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the demo's base model.")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--text-steps", type=int, default=TEXT_STEPS)
-    parser.add_argument("--picture-steps", type=int, default=PICTURE_STEPS)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    started = time.monotonic()
-    pretrain(arguments.out, arguments.seed, arguments.text_steps, arguments.picture_steps)
-    say(f"{time.monotonic() - started:.0f} s")
+    pretrain(arguments.out, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@ from chainsight.metrics import (
     aokvqa_direct,
     exact_match,
     mathvision,
+    mathvista,
+    mmmu_open,
     multiple_choice,
+    ocrbench,
     relaxed_accuracy,
     vqa_accuracy,
 )
@@ -16,7 +19,10 @@ METRICS: dict[str, Metric] = {
     "aokvqa_direct": Metric("aokvqa_direct", aokvqa_direct.judge),
     "exact_match": Metric("exact_match", exact_match.judge),
     "mathvision": Metric("mathvision", mathvision.judge),
+    "mathvista": Metric("mathvista", mathvista.judge),
+    "mmmu_open": Metric("mmmu_open", mmmu_open.judge),
     "multiple_choice": Metric("multiple_choice", multiple_choice.judge),
+    "ocrbench": Metric("ocrbench", ocrbench.judge),
     "relaxed_accuracy": Metric("relaxed_accuracy", relaxed_accuracy.judge),
     "vqa_accuracy": Metric("vqa_accuracy", vqa_accuracy.judge),
 }

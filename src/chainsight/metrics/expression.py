@@ -15,6 +15,7 @@ from itertools import pairwise
 from string import digits
 
 MAX_CHARACTERS = 200
+MAX_NESTING = 50
 MAX_EXPONENT = 1000
 
 THIN_SPACES = re.compile(r"\\[,;:! ]|~|\\quad|\s+")
@@ -31,6 +32,7 @@ REWRITES = (
 TOKEN = re.compile(r"\d+\.?\d*|\.\d+|[-+*/^()\[\]{}FRp]")
 DIGITS = digits + "."
 SINGLE = re.compile(r"\d|[Rp({]")
+NESTING = "([{FR^-+"
 CLOSING = {"(": ")", "{": "}", "[": "]"}
 
 
@@ -61,6 +63,8 @@ def _tokenise(text: str) -> list[str]:
         raise NotANumberError
     if any(a[-1] in DIGITS and b[0] in DIGITS for a, b in pairwise(symbols)):
         raise NotANumberError  # 1.2.3
+    if sum(symbol in NESTING for symbol in symbols) > MAX_NESTING:
+        raise NotANumberError  # far from Python's own bound on recursion
     return symbols
 
 

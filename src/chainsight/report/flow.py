@@ -125,9 +125,12 @@ def _dpo(metrics: Mapping[str, float], folders: Mapping[str, Path]) -> Iterator[
 
 
 def _evaluate(_: Mapping[str, float], folders: Mapping[str, Path]) -> Iterator[Flow]:
-    statuses = Counter(_column(folders["predictions"], "predictions.parquet", "status"))
-    lost = {
-        "no answer found": statuses.pop("no_marker", 0) + statuses.pop("empty", 0),
-        "cut at the token limit": statuses.pop("truncated", 0),
-    }
-    yield _flow("evaluate", "predictions", "answers scored", statuses.total(), lost)
+    table = pq.read_table(
+        folders["predictions"] / "predictions.parquet", columns=["status", "answer"]
+    ).to_pylist()
+    lost = Counter(
+        "cut at the token limit" if row["status"] == "truncated" else "no answer found"
+        for row in table
+        if not row["answer"]
+    )
+    yield _flow("evaluate", "predictions", "answers scored", len(table) - lost.total(), lost)

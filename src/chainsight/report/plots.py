@@ -66,7 +66,7 @@ def _svg(figure: Figure, name: str, label: str) -> str:
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'id="(\w+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", svg)
     svg = svg.replace(TEXT, "currentColor")
     return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -27,19 +27,65 @@ class Stage:
     def fingerprint(self, config: Any, context: Any) -> str:
         """Digest of what the stage reads outside the store (source files, a base model)."""
         module = importlib.import_module(f"chainsight.stages.{self.name}")
-        return getattr(module, "fingerprint", lambda config, context: "")(config, context)  # type: ignore[no-any-return]
+        reader = getattr(module, "fingerprint", None)
+        return reader(config, context) if reader else ""
 
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage("prepare", "datasets to examples and benchmarks", (), ("examples", "benchmarks"), ("seed",)),
-        Stage("distill", "the teacher writes rationales", ("examples",), ("rationales",)),
-        Stage("sft", "short and reasoned answers to a policy", ("examples", "rationales"), ("policy",), ("seed", "model")),
-        Stage("sample", "many chains of thought per question", ("examples", "policy"), ("candidates",), ("seed", "model")),
-        Stage("pair", "right chains against wrong ones", ("candidates", "rationales"), ("pairs",), ("seed",)),
-        Stage("dpo", "align the policy on the pairs", ("examples", "pairs", "policy"), ("aligned",), ("seed", "model")),
-        Stage("evaluate", "score base, policy and aligned", ("benchmarks", "policy", "aligned"), ("predictions", "scores"), ("model",)),
-        Stage("register", "gate and register the aligned model", ("aligned", "predictions", "scores"), ("decision",)),
-    )
-}  # fmt: skip
+_TABLE = (
+    Stage(
+        "prepare",
+        "datasets to examples and benchmarks",
+        inputs=(),
+        outputs=("examples", "benchmarks"),
+        shared=("seed",),
+    ),
+    Stage(
+        "distill",
+        "the teacher writes rationales",
+        inputs=("examples",),
+        outputs=("rationales",),
+    ),
+    Stage(
+        "sft",
+        "short and reasoned answers to a policy",
+        inputs=("examples", "rationales"),
+        outputs=("policy",),
+        shared=("seed", "model"),
+    ),
+    Stage(
+        "sample",
+        "many chains of thought per question",
+        inputs=("examples", "policy"),
+        outputs=("candidates",),
+        shared=("seed", "model"),
+    ),
+    Stage(
+        "pair",
+        "right chains against wrong ones",
+        inputs=("candidates", "rationales"),
+        outputs=("pairs",),
+        shared=("seed",),
+    ),
+    Stage(
+        "dpo",
+        "align the policy on the pairs",
+        inputs=("examples", "pairs", "policy"),
+        outputs=("aligned",),
+        shared=("seed", "model"),
+    ),
+    Stage(
+        "evaluate",
+        "score base, policy and aligned",
+        inputs=("benchmarks", "policy", "aligned"),
+        outputs=("predictions", "scores"),
+        shared=("model",),
+    ),
+    Stage(
+        "register",
+        "gate and register the aligned model",
+        inputs=("aligned", "predictions", "scores"),
+        outputs=("decision",),
+    ),
+)
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}

@@ -5,6 +5,8 @@ the annotation by the dataset's own metric; mismatches are dropped, not asked ag
 errors of the annotation. Every answer is in the ledger before it is judged, so that a killed run
 resumes, and another filter costs nothing.
 
+Costs are tokens times `distill.price`; for the scripted teacher, what they would have been.
+
 Files: `rationales.parquet` (kept) and `rejected.parquet` (with `reason`), in example order.
 """
 
@@ -61,7 +63,7 @@ def run(
         judged = list(_judge_all(config, rows, keys, ledger))
     kept = [row for row in judged if not row.reason]
     rejected = [row for row in judged if row.reason]
-    _check(config, judged)
+    _check(config, judged, ledger.path)
     records.write(rationales / "rationales.parquet", kept, Rationale)
     records.write(rationales / "rejected.parquet", rejected, Rationale)
     return _summary(judged) | {"num_asked": num_asked, "num_from_ledger": num_known}
@@ -222,7 +224,7 @@ def _summary(judged: list[Rationale]) -> dict[str, float]:
     }
 
 
-def _check(config: DistillSection, judged: list[Rationale]) -> None:
+def _check(config: DistillSection, judged: list[Rationale], ledger: Path) -> None:
     reasons = Counter(row.reason or "kept" for row in judged)
     if reasons["failed"] > config.max_failed_rate * len(judged):
         raise TeacherError(
@@ -233,6 +235,6 @@ def _check(config: DistillSection, judged: list[Rationale]) -> None:
     if not reasons["kept"]:
         found = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items())) or "no examples"
         raise TeacherError(
-            f"distill: not one rationale was kept ({found}); look at what "
-            f"{config.teacher_model} answers, or choose another teacher"
+            f"distill: not one rationale was kept ({found}); look at the answers in {ledger}, or "
+            "choose another teacher"
         )

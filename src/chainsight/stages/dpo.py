@@ -1,6 +1,6 @@
 """examples, pairs, policy -> aligned: the policy moved from wrong chains towards right ones.
 
-Sigmoid DPO on summed log-probabilities (arXiv 2410.16198, section 4; method.md 4.2 to 4.4):
+Sigmoid DPO on summed log-probabilities (arXiv 2410.16198 and its public code):
 both responses are cut to 90 whitespace words and carry no end-of-turn, so that the cut teaches
 nobody to stop; the prompt is never cut; vision tower and projector stay as they are.
 """
@@ -62,12 +62,12 @@ def run(
     }
 
 
-def cut(text: str, max_words: int | None) -> str:
-    """The first `max_words` words between single spaces; a newline does not end a word.
+def cut(text: str, max_words: int) -> str:
+    """The first `max_words` words between single spaces (0: all); a newline does not end a word.
 
     Exactly the public code's `" ".join(text.split(" ")[:90])`.
     """
-    return text if max_words is None else " ".join(text.split(" ")[:max_words])
+    return " ".join(text.split(" ")[:max_words]) if max_words else text
 
 
 def build_rows(
@@ -87,7 +87,7 @@ def build_rows(
 
 
 def make_row(
-    examples: Mapping[str, Example], pair: Pair, template: Template, max_words: int | None
+    examples: Mapping[str, Example], pair: Pair, template: Template, max_words: int
 ) -> PairRow:
     """Prompt and both cut responses, without end-of-turn."""
     if pair.example_id not in examples:

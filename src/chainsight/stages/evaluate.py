@@ -213,17 +213,18 @@ class Reading:
 def read_answer(text: str, mode: Mode, *, truncated: bool = False) -> Reading:
     """What a model answered: after the marker, or for the direct prompt the first line.
 
-    A first line that the token limit cut is no answer. Both modes are cleaned alike (emphasis,
-    quotes, one trailing period), so that neither gains by it.
+    A first line that the token limit cut is scored as it stands, under the status truncated;
+    a chain that was cut has no answer yet. Both modes are cleaned alike (emphasis, quotes, one
+    trailing period), so that neither gains by it.
     """
     found: Answer = answers.extract(text, truncated=truncated)
     if mode == "cot" or found.status == "marker":
         return Reading(found.value, found.status)
     line, newline, _ = text.strip().partition("\n")
-    if truncated and not newline:
-        return Reading("", "truncated")
     value = answers.clean(line)
-    return Reading(value, PLAIN) if value else Reading("", "empty")
+    if not value:
+        return Reading("", "empty")
+    return Reading(value, "truncated" if truncated and not newline else PLAIN)
 
 
 def _source(name: str, ref: str | Path, context: Context) -> _Source:

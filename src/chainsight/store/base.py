@@ -5,6 +5,7 @@ import re
 import shutil
 import uuid
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -121,8 +122,16 @@ class Store(ABC):
 
         `older_than` (seconds) must exceed the longest upload: a younger attempt may be alive.
         """
-        dead = [item for item in self._attempts(kind) if item.age_seconds >= older_than]
-        swept = [item for item in dead if not self._is_published(item)]
+        attempts, committed = tuple(self._attempts(kind)), set(self._keys(kind))
+        num_attempts = Counter(item.key for item in attempts)
+        swept = [
+            item
+            for item in attempts
+            if item.age_seconds >= older_than
+            # The only attempt of a committed key is the published one: no need to read on.
+            and not (item.key in committed and num_attempts[item.key] == 1)
+            and not self._is_published(item)
+        ]
         for item in swept:
             self._discard(item.kind, item.key, item.name)
         return len(swept)
@@ -153,7 +162,8 @@ class Store(ABC):
     def _size(self, manifest: Manifest, entry: FileEntry) -> int | None: ...
 
     @abstractmethod
-    def _keys(self, kind: str) -> Iterable[str]: ...
+    def _keys(self, kind: str) -> Iterable[str]:
+        """Keys that have a manifest."""
 
     @abstractmethod
     def _attempts(self, kind: str) -> Iterable[Attempt]: ...

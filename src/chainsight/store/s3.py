@@ -169,14 +169,11 @@ class S3Store(Store):
                 raise
 
     def _keys(self, kind: str) -> tuple[str, ...]:
-        pages = self._client.get_paginator("list_objects_v2")
         prefix = self._key(kind, "")
         with self._clear_errors():
-            return tuple(
-                found["Prefix"].removeprefix(prefix).rstrip("/")
-                for page in pages.paginate(Bucket=self._bucket, Prefix=prefix, Delimiter="/")
-                for found in page.get("CommonPrefixes", [])
-            )
+            names = tuple(name.removeprefix(prefix) for name, _ in self._objects(prefix))
+        pairs = (name.split("/") for name in names)
+        return tuple(pair[0] for pair in pairs if pair[1:] == ["manifest.json"])
 
     def _attempts(self, kind: str) -> tuple[Attempt, ...]:
         newest: dict[tuple[str, str], datetime] = {}

@@ -79,7 +79,13 @@ class Asking:
             self._count_failure(teacher.address, question.example.id, str(error))
             return
         await asyncio.to_thread(self._ledger.record, question.key, response)
-        self._budget.add(Reply.of(response).cost_usd(self._config.price))
+        reply = Reply.of(response)
+        if self._budget.limit_usd is not None and not reply.prompt_tokens:
+            raise TeacherError(
+                f"{teacher.address}: reports no token counts, so that distill.budget_usd cannot be "
+                "kept; remove the budget to go on without one"
+            )
+        self._budget.add(reply.cost_usd(self._config.price))
         self.num_asked += 1
         self._silence = 0
         self._task.advance()

@@ -45,11 +45,15 @@ def resolve(config: DistillSection, environment: Mapping[str, str]) -> Endpoint:
                 f"distill.teacher is openai, but the environment variable {config.api_key_env} is "
                 "not set; set it, name another in distill.api_key_env, or write teacher: scripted"
             )
-        return Endpoint("openai", environment.get("OPENAI_BASE_URL") or None, key)
-    return Endpoint(_checked_url(config.teacher), config.teacher, key or NO_KEY)
+        url = environment.get("OPENAI_BASE_URL")  # which the openai client obeys
+        if not url:
+            return Endpoint("openai", None, key)
+        return Endpoint(f"openai {_checked_url(url, 'OPENAI_BASE_URL')}", url, key)
+    identity = _checked_url(config.teacher, "distill.teacher")
+    return Endpoint(identity, config.teacher, key or NO_KEY)
 
 
-def _checked_url(url: str) -> str:
+def _checked_url(url: str, name: str) -> str:
     try:
         parts = urlsplit(url)
         good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -57,8 +61,8 @@ def _checked_url(url: str) -> str:
         good = False
     if not good or parts.username:
         raise ConfigError(
-            "distill.teacher: not a base URL such as http://host:port/v1 (credentials go into "
-            "the variable that distill.api_key_env names)"
+            f"{name}: not a base URL such as http://host:port/v1 (credentials go into the "
+            "variable that distill.api_key_env names)"
         )
     return url.rstrip("/")
 

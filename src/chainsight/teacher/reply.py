@@ -6,6 +6,8 @@ from typing import Any
 from chainsight.config import Price
 from chainsight.teacher.cost import cost_usd
 
+MOST_TOKENS = 2**31
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -19,16 +21,20 @@ class Reply:
 
     @classmethod
     def of(cls, response: dict[str, Any]) -> "Reply":
-        """Read a response that has a message; what else is absent reads as empty or 0."""
+        """Read a response that has a message; what else is absent or odd reads as empty or 0.
+
+        Never fails: the answer has been paid and stays in the ledger.
+        """
         choice = response["choices"][0]
         message = choice["message"]
-        usage = response.get("usage") or {}
+        usage = response.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
         return cls(
             text=_text(message.get("content")),
-            finish_reason=str(choice.get("finish_reason") or ""),
-            refusal=str(message.get("refusal") or ""),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
+            finish_reason=_text(choice.get("finish_reason")),
+            refusal=_text(message.get("refusal")),
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            completion_tokens=_count(usage.get("completion_tokens")),
         )
 
     def cost_usd(self, price: Price) -> float:
@@ -37,8 +43,12 @@ class Reply:
 
 
 def _text(content: Any) -> str:
-    """Some servers send a list of parts in place of a string."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "".join(str(part.get("text") or "") for part in parts if isinstance(part, dict))
+    """A string, or the list of parts that some servers send; half characters are replaced."""
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    text = "".join(text for text in texts if isinstance(text, str))
+    return text.encode("utf-8", "replace").decode("utf-8")  # Parquet takes no lone surrogates
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < MOST_TOKENS else 0

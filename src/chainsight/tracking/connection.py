@@ -124,6 +124,10 @@ class Link:
         self._client: Any = None
         self._not_before = float("-inf")
 
+    def forget(self) -> None:
+        """Connect anew at the next attempt."""
+        self._client = None
+
     def attempt(self, what: str, call: Callable[[Any], T]) -> T | None:
         """The result of `call(client)`, or None with a warning if MLflow is away."""
         if self.uri == NO_TRACKING or self._clock() < self._not_before:

@@ -93,7 +93,10 @@ class Registry:
         """Register the files at `source` by reference: nothing is copied."""
         from mlflow.exceptions import MlflowException
 
-        with self._explained(f"cannot register {source} as {name!r}"):
+        what = f"cannot register {source} as {name!r}"
+        if source.startswith("file:") and self.uri.startswith("http"):
+            what += " (an MLflow server refuses local files: use a store in s3://)"
+        with self._explained(what):
             try:
                 self._client.create_registered_model(name)
             except MlflowException as error:

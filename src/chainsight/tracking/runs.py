@@ -44,6 +44,8 @@ class Run:
 
     def log(self, values: Mapping[str, float], step: int = 0) -> None:
         """Keep measured values; they are sent in batches."""
+        if self.run_id is None:
+            return
         now = int(time.time() * 1000)
         self._pending += [(clean(k), float(v), now, step) for k, v in values.items()]
         del self._pending[:-_MAX_PENDING]
@@ -116,10 +118,10 @@ class Run:
 class Tracking:
     """The runs of one MLflow experiment. Creating it contacts nobody."""
 
-    def __init__(self, uri: str, experiment: str) -> None:
+    def __init__(self, uri: str, experiment: str, link: Link | None = None) -> None:
         self.uri = uri
         self._experiment = experiment
-        self._link = Link(uri)
+        self._link = link or Link(uri)
 
     @contextmanager
     def stage(self, stage: str, pipeline_run: str = "") -> Iterator[Run]:

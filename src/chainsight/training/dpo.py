@@ -15,7 +15,7 @@ from chainsight.config import DpoSection
 from chainsight.context import Context
 from chainsight.training import loop, objectives
 from chainsight.training.data import PairRow, dpo_collator, order
-from chainsight.vlm.checkpoint import Loaded
+from chainsight.vlm.checkpoint import Loaded, quiet
 from chainsight.vlm.template import IGNORED
 
 
@@ -104,7 +104,7 @@ class DpoLoop(loop.Loop, DPOTrainer):  # type: ignore[misc]
         with progress as task, kept.open("a", encoding="utf-8") as file, torch.no_grad():
             for batch in todo:
                 inputs = self._prepare_inputs(self.data_collator([{"row": n} for n in batch]))
-                with self.compute_loss_context_manager():
+                with self.accelerator.autocast():  # the loop's own precision
                     chosen, rejected = self.scores(self.model, inputs)[0].float().chunk(2)
                 for line in zip(batch, chosen.tolist(), rejected.tolist(), strict=True):
                     file.write(json.dumps(line) + "\n")
@@ -153,14 +153,15 @@ def build(
         config, context, learning_rate=config.learning_rate, num_steps=num_steps
     )
     reference: dict[int, tuple[float, float]] = {}
-    trainer = DpoLoop(
-        model=loaded.model,
-        args=DPOConfig(**shared, beta=config.beta, precompute_ref_log_probs=True),
-        train_dataset=Dataset.from_dict({"row": numbers}),
-        data_collator=dpo_collator(loaded.template, pairs, reference),
-        processing_class=loaded.processor,
-        peft_config=loop.adapters(loaded.model, config),
-    )
+    with quiet():
+        trainer = DpoLoop(
+            model=loaded.model,
+            args=DPOConfig(**shared, beta=config.beta, precompute_ref_log_probs=True),
+            train_dataset=Dataset.from_dict({"row": numbers}),
+            data_collator=dpo_collator(loaded.template, pairs, reference),
+            processing_class=loaded.processor,
+            peft_config=loop.adapters(loaded.model, config),
+        )
     trainer.begin(context, vision_learning_rate=0.0)
     trainer.section, trainer.reference, trainer.num_steps = config, reference, num_steps
     trainer.fill_reference(numbers, context.work / "reference.jsonl")

@@ -161,7 +161,8 @@ class Loop:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if folder.exists():
             shutil.rmtree(folder)  # cut off by a kill; `newest_complete` passed it over
-        super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
+        with checkpoint.needing_space(folder):
+            super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
         (folder / COMPLETE).touch()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:

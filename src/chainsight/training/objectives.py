@@ -1,4 +1,4 @@
-"""The losses, as pure functions on tensors (method.md 4.3 in arXiv 2410.16198, section 4).
+"""The losses, as pure functions on tensors (arXiv 2410.16198 and its public code).
 
 Letters in shapes: B rows, S positions, V vocabulary. As everywhere in transformers,
 `logits[:, t]` predicts `labels[:, t + 1]`; labels of IGNORED take no part.

@@ -13,7 +13,7 @@ from chainsight.config import SftSection
 from chainsight.context import Context
 from chainsight.training import loop, objectives
 from chainsight.training.data import order, sft_collator
-from chainsight.vlm.checkpoint import Loaded
+from chainsight.vlm.checkpoint import Loaded, quiet
 from chainsight.vlm.template import IGNORED, Row
 
 
@@ -53,14 +53,15 @@ def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Cont
     shared = loop.arguments(
         config, context, learning_rate=config.learning_rate, num_steps=num_steps
     )
-    trainer = SftLoop(
-        model=loaded.model,
-        args=SFTConfig(**shared, dataset_kwargs={"skip_prepare_dataset": True}),
-        train_dataset=Dataset.from_dict({"row": numbers}),
-        data_collator=sft_collator(loaded.template, rows),
-        processing_class=loaded.processor,
-        peft_config=loop.adapters(loaded.model, config),
-    )
+    with quiet():
+        trainer = SftLoop(
+            model=loaded.model,
+            args=SFTConfig(**shared, dataset_kwargs={"skip_prepare_dataset": True}),
+            train_dataset=Dataset.from_dict({"row": numbers}),
+            data_collator=sft_collator(loaded.template, rows),
+            processing_class=loaded.processor,
+            peft_config=loop.adapters(loaded.model, config),
+        )
     trainer.begin(context, config.vision_learning_rate)
     trainer.num_steps = num_steps
     return trainer

@@ -7,6 +7,7 @@ digest. Checkpoints of others have none; they get every check but that one.
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,9 @@ def quiet() -> Iterator[None]:
     screen.set_verbosity_error()
     screen.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between the pinned libraries
+            yield
     finally:
         screen.set_verbosity(level)
         if bars:
@@ -182,12 +185,28 @@ def save(
     """Write model, tokenizer, processor and chat template, and seal them.
 
     The bytes depend on the weights alone. `kind` says how they were made: full or lora-merged.
+
+    Raises:
+        CheckpointError: the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with quiet():
+    with quiet(), needing_space(folder):
         loaded.model.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size="5GB")
         loaded.processor.save_pretrained(folder)
     seal(folder, base=base, kind=kind, system_prompt=loaded.template.system_prompt)
+
+
+@contextmanager
+def needing_space(folder: Path) -> Iterator[None]:
+    """Turn what the three writers raise on a full disk into one message."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save raises the last
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"{folder}: checkpoint not written ({reason}); free space there, or choose a folder "
+            "on another disk"
+        ) from error
 
 
 def seal(folder: Path, *, base: str, kind: str, system_prompt: bool) -> None:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from jinja2.exceptions import TemplateError
 from PIL import Image, UnidentifiedImageError
 
 from chainsight import prompts
@@ -98,12 +99,17 @@ def _num_bytes(tensors: dict[str, torch.Tensor]) -> int:
 
 
 class Template:
-    """A checkpoint's way from text and picture to tensors."""
+    """A checkpoint's way from text and picture to tensors.
+
+    The paper's system prompt is given where the checkpoint wants it and its chat template takes
+    one.
+    """
 
     def __init__(self, processor: Any, *, system_prompt: bool) -> None:
         self.processor = processor
         self.tokenizer: Any = processor.tokenizer
-        self.system_prompt = system_prompt
+        self.system_prompt = False
+        self.system_prompt = system_prompt and self._takes_a_system_prompt()
         self.image_token: str = processor.image_token
         self.image_id: int = self.tokenizer.convert_tokens_to_ids(self.image_token)
         self._pictures = _PictureCache()
@@ -214,12 +220,30 @@ class Template:
         return batch | {name: torch.cat([p[name] for p in pictures]) for name in pictures[0]}
 
     def _messages(self, text: str) -> list[dict[str, Any]]:
-        system = [{"role": "system", "content": [{"type": "text", "text": prompts.SYSTEM}]}]
         content = [{"type": "image"}, {"type": "text", "text": text}]
-        user = [{"role": "user", "content": content}]
-        return [*system, *user] if self.system_prompt else user
+        user = {"role": "user", "content": content}
+        return [self._system(), user] if self.system_prompt else [user]
+
+    def _system(self) -> dict[str, Any]:
+        return {"role": "system", "content": [{"type": "text", "text": prompts.SYSTEM}]}
+
+    def _takes_a_system_prompt(self) -> bool:
+        try:
+            rendered = self._apply([self._system(), *self._messages("?")], answer_next=True)
+        except TemplateError:
+            return False  # some templates raise at a role that they do not know
+        return prompts.SYSTEM in rendered
 
     def _render(self, messages: list[dict[str, Any]], *, answer_next: bool) -> str:
+        try:
+            return self._apply(messages, answer_next=answer_next)
+        except (TemplateError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"the chat template does not render a question with a picture ({error}); use a "
+                "checkpoint with a chat template for pictures"
+            ) from None
+
+    def _apply(self, messages: list[dict[str, Any]], *, answer_next: bool) -> str:
         rendered: str = self.processor.apply_chat_template(
             messages, add_generation_prompt=answer_next, tokenize=False
         )

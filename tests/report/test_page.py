@@ -1,0 +1,207 @@
+"""The page: complete, self-contained, safe, small."""
+
+import io
+import random
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from chainsight import records
+from chainsight.records import Example, Prediction
+from chainsight.report import StageResult, build, collect
+from chainsight.report.plots import COLOURS, _num_candidates, colour, duration
+
+Run = dict[str, StageResult]
+VOID = {"meta", "img", "br"}
+
+
+class Tree(HTMLParser):
+    """Collects tags and attributes and checks that every element is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parse(page: str) -> Tree:
+    tree = Tree()
+    tree.feed(page)
+    assert tree.open == []
+    return tree
+
+
+@pytest.fixture(scope="module")
+def page(finished: Run) -> str:
+    return build(collect("demo", finished))
+
+
+def test_the_page_has_every_part(page: str) -> None:
+    for title in (
+        "Accuracy on held-out questions",
+        "Training",
+        "What entered and left each stage",
+        "Time and cost",
+        "How sure the policy is",
+        "Examples",
+        "Prompts",
+        "All figures",
+    ):
+        assert f"<h2>{title}</h2>" in page
+    assert "Registered: chainsight version 1" in page
+    assert "@challenger, @champion" in page
+    assert "Partial report" not in page
+    assert len(re.findall(r"<svg\b", page)) == 5
+
+
+def test_scores_are_shown_with_their_errors(page: str, finished: Run) -> None:
+    for score in collect("demo", finished).scores:
+        assert f"{100 * score.value:.1f} ± {100 * score.standard_error:.1f}" in page
+
+
+def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
+    for tag, attributes in parse(page).tags:
+        assert tag not in {"script", "link", "iframe", "object", "image"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in {"src", "href", "xlink:href"}:
+                assert str(value).startswith(("data:", "#"))
+    assert not re.search(r"url\((?!#)", page)
+
+
+def test_ids_of_the_pictures_do_not_collide(page: str) -> None:
+    tags = parse(page).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 0
+    used = {str(v)[1:] for _, a in tags for n, v in a.items() if n == "xlink:href"}
+    used |= set(re.findall(r"url\(#([^)]+)\)", page))
+    assert used <= {str(i) for i in ids}
+
+
+def test_pictures_take_their_text_colour_from_the_page(page: str) -> None:
+    assert "#010203" not in page
+    assert "currentColor" in page
+    for shade in COLOURS.values():
+        assert shade in page
+
+
+def test_the_page_is_small(page: str) -> None:
+    assert len(page.encode()) < 400_000
+
+
+def test_large_pictures_keep_the_page_small(rerun: Callable[[], Run]) -> None:
+    """Noise is the worst case: nothing compresses it."""
+    run = rerun()
+    path = run["prepare"].folders["benchmarks"] / "benchmarks.parquet"
+    rows = list(records.read(path, Example))
+    pixels = random.Random(0).randbytes(900 * 700 * 3)
+    file = io.BytesIO()
+    Image.frombytes("RGB", (900, 700), pixels).save(file, "JPEG", quality=95)
+    records.write(path, (replace(row, image=file.getvalue()) for row in rows[:10]), Example)
+    page = build(collect("demo", run))
+    assert page.count("data:image/jpeg") == 5
+    assert len(page.encode()) < 1_500_000
+
+
+NASTY = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&amp; $x$ ]]>"
+
+
+def test_whatever_was_said_is_escaped(rerun: Callable[[], Run]) -> None:
+    run = rerun()
+    folder = run["evaluate"].folders["predictions"]
+    rows = list(records.read(folder / "predictions.parquet", Prediction))
+    nasty = [replace(r, text=NASTY, answer=NASTY, status=NASTY) for r in rows]
+    records.write(folder / "predictions.parquet", nasty, Prediction)
+    path = run["prepare"].folders["benchmarks"] / "benchmarks.parquet"
+    asked = [
+        replace(e, question=NASTY, references=(NASTY,), choices=(NASTY, NASTY))
+        for e in records.read(path, Example)
+    ]
+    records.write(path, asked, Example)
+    page = build(collect(NASTY, run))
+    tree = parse(page)
+    assert "script" not in {tag for tag, _ in tree.tags}
+    assert not any("onerror" in attributes for _, attributes in tree.tags)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_a_models_nasty_name_is_escaped_in_pictures_too(rerun: Callable[[], Run]) -> None:
+    run = rerun()
+    folder = run["evaluate"].folders["scores"]
+    scores = list(records.read(folder / "scores.parquet", records.Score))
+    extra = [replace(s, model=NASTY) for s in scores if s.model == "base"]
+    records.write(folder / "scores.parquet", [*scores, *extra], records.Score)
+    tree = parse(build(collect("demo", run)))
+    assert "script" not in {tag for tag, _ in tree.tags}
+
+
+def test_a_partial_report_says_what_is_missing(finished: Run) -> None:
+    part = {name: finished[name] for name in ("prepare", "distill", "sft")}
+    page = build(collect("demo", part))
+    parse(page)
+    assert "Not finished: sample, pair, dpo, evaluate, register." in page
+    assert "Finished: prepare, distill, sft." in page
+    assert "Accuracy on held-out questions" not in page
+    assert "What entered and left each stage" in page
+
+
+def test_a_run_that_has_not_begun_has_a_page(finished: Run) -> None:
+    assert "Finished: none." in build(collect("demo", {}))
+
+
+def test_a_refusal_is_shown(rerun: Callable[[], Run]) -> None:
+    data = collect("demo", rerun())
+    refused = {**(data.decision or {}), "passed": False, "aliases": [], "reason": "refused: worse"}
+    page = build(replace(data, decision=refused))
+    assert "no alias" in page
+    assert "refused: worse" in page
+    assert 'class="banner bad"' in page
+
+
+def test_a_history_of_one_point_is_drawn(rerun: Callable[[], Run]) -> None:
+    run = rerun()
+    for stage, kind in (("sft", "policy"), ("dpo", "aligned")):
+        path = run[stage].folders[kind] / "history.jsonl"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert "sft: loss, nats" in build(collect("demo", run))
+
+
+def test_models_keep_their_colours() -> None:
+    models = ["base", "x", "policy", "aligned", "y"]
+    assert colour("policy", models) == COLOURS["policy"]
+    assert len({colour(model, models) for model in models}) == 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (60, "1 min 00 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 00 min"),
+    ],
+)
+def test_durations_are_readable(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_the_histogram_has_a_bar_for_every_possible_share() -> None:
+    assert _num_candidates([0.0, 0.25, 1.0]) == 4
+    assert _num_candidates([1 / 3, 0.5]) == 6
+    assert _num_candidates([0.123456]) == 20

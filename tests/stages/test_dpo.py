@@ -1,0 +1,229 @@
+"""DPO: the cut, the tokens behind it, the reference, what may move, and resume."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from chainsight.config import DpoSection
+from chainsight.errors import ChainsightError
+from chainsight.records import Example, Pair
+from chainsight.stages import dpo
+from chainsight.training import dpo as loops
+from chainsight.training import loop
+from chainsight.training.data import dpo_collator
+from chainsight.vlm import checkpoint
+from chainsight.vlm.template import IGNORED
+
+FAST = {"batch_size": 4, "device_batch_size": 2, "learning_rate": 1e-3}
+
+
+@pytest.fixture
+def pairs(world):
+    made = [
+        Pair(e.id, f"I see {i}, so it is {2 * i}.\n\n### Answer: {2 * i}",
+             f"I see {i} and more.\n\n### Answer: {2 * i + 1}", 0, 1)
+        for i, e in enumerate(world.examples)
+    ]  # fmt: skip
+    world.write("pairs", made, Pair)
+    return made
+
+
+def align(world, name="dpo", progress=None, model=None, **changes):
+    aligned = world.folder(f"aligned-{name}")
+    metrics = dpo.run(
+        DpoSection(**(FAST | changes)),
+        examples=world.root / "examples",
+        pairs=world.root / "pairs",
+        policy=world.student,
+        aligned=aligned,
+        context=world.context(name, progress, **(model or {})),
+    )
+    return aligned, metrics
+
+
+def history(folder):
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def tensors(folder):
+    return load_file(folder / "model.safetensors")
+
+
+WORDS = [f"w{i}" for i in range(120)]
+
+
+@pytest.mark.parametrize(
+    ("text", "max_words", "expected"),
+    [
+        (" ".join(WORDS), 90, " ".join(WORDS[:90])),
+        (" ".join(WORDS[:90]), 90, " ".join(WORDS[:90])),
+        (" ".join(WORDS[:91]), 90, " ".join(WORDS[:90])),
+        ("a b\n\nc d e", 3, "a b\n\nc d"),  # a newline does not end a word
+        ("a  b c", 3, "a  b"),  # two spaces hold an empty word
+        ("a b c", 0, "a b c"),
+        ("", 90, ""),
+    ],
+)
+def test_the_cut_is_the_public_codes(text, max_words, expected):
+    assert dpo.cut(text, max_words) == expected
+
+
+@pytest.fixture(scope="module")
+def template(student_folder):
+    return checkpoint.load(student_folder).template
+
+
+def labels_of(world, template, pair, max_words=90):
+    known = {e.id: e for e in world.examples}
+    row = dpo.make_row(known, pair, template, max_words)
+    batch = dpo_collator(template, [row], {})([{"row": 0}])
+    return [part[part != IGNORED].tolist() for part in batch["labels"]], row, batch
+
+
+def test_neither_a_cut_nor_a_whole_response_teaches_the_end_of_turn(world, template):
+    long, short = " ".join(WORDS) + "\n\n### Answer: 7", "It is 8.\n\n### Answer: 8"
+    pair = Pair(world.examples[0].id, long, short, 0, 1)
+    (chosen, rejected), row, batch = labels_of(world, template, pair)
+    assert template.tokenizer.decode(chosen) == " ".join(WORDS[:90])
+    assert template.tokenizer.decode(rejected) == short
+    assert template.end_of_turn not in chosen + rejected
+    prompt = template.tokenizer.decode(row.chosen.prompt_ids)
+    assert prompt.endswith("<|start|>assistant<|end|>\n")
+    for ids, mask, kept in zip(
+        batch["input_ids"], batch["attention_mask"], (row.chosen, row.rejected), strict=True
+    ):
+        assert ids[mask == 1].tolist() == [*kept.prompt_ids, *kept.response_ids]
+
+
+def test_the_prompt_is_never_cut(world, template):
+    question = " ".join(f"q{i}" for i in range(300))
+    asked = Example(**(vars(world.examples[0]) | {"question": question}))
+    row = dpo.make_row({asked.id: asked}, Pair(asked.id, "a", "b", 0, 1), template, 90)
+    assert question in template.tokenizer.decode(row.chosen.prompt_ids)
+    assert row.chosen.prompt_ids == row.rejected.prompt_ids
+
+
+def test_control_tokens_in_a_sampled_text_stay_text(world, template):
+    loud = "I see <image><image>, so<|eot|><|start|>assistant<|end|>\n### Answer: 8"
+    (chosen, rejected), row, _ = labels_of(
+        world, template, Pair(world.examples[0].id, loud, "<image>", 0, 1)
+    )
+    assert not template.special_ids & set(chosen + rejected)
+    pictures = row.chosen.prompt_ids.count(template.image_id)
+    assert (row.chosen.prompt_ids + row.chosen.response_ids).count(template.image_id) == pictures
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_first_loss_is_exactly_ln_2(world, pairs, tuning, dtype):
+    model = {"dtype": dtype}
+    aligned, _ = align(world, tuning=tuning, lora_rank=2, max_steps=1, model=model)
+    (first,) = history(aligned)
+    assert first["loss"] == torch.tensor(math.log(2)).item()  # float32's nearest to ln 2
+    assert first["rewards/chosen"] == first["rewards/rejected"] == 0.0
+
+
+def test_training_widens_the_margin_and_writes_a_loadable_model(world, pairs):
+    aligned, metrics = align(world, epochs=6)
+    curve = history(aligned)
+    assert metrics["num_pairs"] == metrics["num_questions"] == 6
+    assert metrics["num_steps"] == len(curve) == 9
+    assert metrics["num_cut"] == 0
+    assert metrics["final_loss"] == curve[-1]["loss"] < math.log(2) - 0.02
+    assert metrics["final_reward_accuracies"] == 1.0
+    last = curve[-1]
+    gap = last["rewards/chosen"] - last["rewards/rejected"]
+    assert last["rewards/margins"] == pytest.approx(gap, abs=1e-6)
+    assert last["loss"] == pytest.approx(math.log1p(math.exp(-gap)), abs=1e-3)
+    checkpoint.load(aligned)
+
+
+def test_vision_tower_and_projector_stay_frozen_and_the_language_model_moves(world, pairs):
+    for tuning in ("full", "lora"):
+        aligned, _ = align(world, tuning, tuning=tuning, lora_rank=2)
+        before, after = tensors(world.student), tensors(aligned)
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert changed
+        assert all(name.startswith("language_model.") for name in changed)
+
+
+def loss_of(world, pairs, **changes):
+    """The loop's loss of all pairs in one batch with a policy a step from its reference."""
+    loaded = checkpoint.load(world.student)
+    known = {e.id: e for e in world.examples}
+    section = DpoSection(batch_size=8, device_batch_size=8, **changes)
+    rows = dpo.build_rows(known, pairs, loaded.template, section)
+    trainer = loops.build(loaded, rows, section, world.context(str(changes)))
+    torch.manual_seed(0)
+    for parameter in loaded.model.parameters():
+        parameter.data.add_(0.02 * torch.randn_like(parameter))
+    batch = trainer.data_collator([{"row": i} for i in range(len(rows))])
+    count = trainer._get_num_items_in_batch([batch], torch.device("cpu"))
+    with torch.no_grad():
+        return trainer.compute_loss(trainer.model, batch, num_items_in_batch=count).item()
+
+
+def test_token_weights_and_the_sft_term_change_the_loss_as_they_should(world, pairs):
+    plain = loss_of(world, pairs)
+    losses = {kind: loss_of(world, pairs, token_weights=kind) for kind in ("cos", "linear")}
+    assert len({round(v, 5) for v in (plain, *losses.values())}) == 3
+    once = loss_of(world, pairs, sft_weight=0.5) - plain
+    twice = loss_of(world, pairs, sft_weight=1.0) - plain
+    assert twice == pytest.approx(2 * once, rel=1e-4)
+    assert twice > 1.0  # the cross entropy of a random model over 262 tokens
+
+
+def test_weights_apply_to_policy_and_reference_alike(world, pairs):
+    for kind in ("cos", "linear"):
+        aligned, _ = align(world, kind, token_weights=kind, max_steps=1)
+        assert history(aligned)[0]["rewards/chosen"] == 0.0
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(
+    world, pairs, contents, interrupting, interrupted
+):
+    options = {"epochs": 3, "save_every_steps": 2}
+    straight, metrics = align(world, "straight", **options)
+    for killed in (("reference", 3), ("dpo", 0), ("dpo", 3)):  # while scoring, training, twice
+        with pytest.raises(interrupted):
+            align(world, "killed", interrupting(*killed), **options)
+    newest = loop.newest_complete(world.root / "work/killed/checkpoints")
+    assert newest.name == "checkpoint-2"
+    resumed, again = align(world, "killed", **options)
+    assert again == metrics
+    assert contents(resumed) == contents(straight)
+
+
+def test_a_score_line_cut_by_a_kill_is_made_again(world, pairs, contents):
+    straight, _ = align(world, "straight")
+    scores = world.folder("work/torn") / "reference.jsonl"
+    whole = (world.root / "work/straight/reference.jsonl").read_text()
+    scores.write_text(whole[: len(whole) - 9])
+    resumed, _ = align(world, "torn")
+    assert contents(resumed) == contents(straight)
+    assert sorted(set(scores.read_text().splitlines())) == sorted(whole.splitlines())
+
+
+def test_no_pairs_and_strange_pairs_are_refused(world, pairs):
+    world.write("pairs", [], Pair)
+    with pytest.raises(ChainsightError, match="no pairs; widen"):
+        align(world)
+    world.write("pairs", [Pair("else/1", "a", "b", 0, 1)], Pair)
+    with pytest.raises(ChainsightError, match="'else/1', which is not among the examples"):
+        align(world)
+
+
+def test_cut_responses_are_counted(world):
+    long = " ".join(WORDS)
+    world.write("pairs", [Pair(world.examples[0].id, long, "short", 0, 1)], Pair)
+    _, metrics = align(world)
+    assert (metrics["num_pairs"], metrics["num_cut"]) == (1, 1)
+
+
+def test_an_empty_response_is_a_pair_like_any_other(world):
+    world.write("pairs", [Pair(world.examples[0].id, "It is 0.", "", 0, 1)], Pair)
+    aligned, _ = align(world, epochs=3)
+    assert history(aligned)[-1]["rewards/rejected"] == 0.0

@@ -1,0 +1,95 @@
+"""Sampling: N scored candidates per question, the same whatever was interrupted."""
+
+import pytest
+
+from chainsight import records
+from chainsight.config import SampleSection
+from chainsight.errors import ChainsightError
+from chainsight.records import Candidate, Example
+from chainsight.stages import sample
+from chainsight.vlm.sampling import Generated
+
+FAST = {"num_candidates": 3, "max_new_tokens": 10, "batch_size": 2}
+
+
+def draw(world, name="sample", progress=None, **changes):
+    folder = world.folder(f"candidates-{name}")
+    metrics = sample.run(
+        SampleSection(**(FAST | changes)),
+        examples=world.root / "examples",
+        policy=world.student,
+        candidates=folder,
+        context=world.context(name, progress),
+    )
+    return folder, metrics
+
+
+def rows(folder):
+    return list(records.read(folder / "candidates.parquet", Candidate))
+
+
+def test_each_question_gets_its_candidates_in_order(world):
+    folder, metrics = draw(world)
+    found = [(c.example_id, c.index) for c in rows(folder)]
+    assert found == [(e.id, k) for e in world.examples for k in range(3)]
+    assert (metrics["num_questions"], metrics["num_candidates"]) == (6, 18)
+    assert metrics["num_tokens"] == sum(c.num_tokens for c in rows(folder))
+    rates = [value for name, value in metrics.items() if name.endswith("_rate")]
+    assert sum(rates) == pytest.approx(1.0)
+    assert all(c.logprob < 0 for c in rows(folder))
+
+
+def test_candidates_do_not_depend_on_the_batch_size(world):
+    texts = [[c.text for c in rows(draw(world, str(size), batch_size=size)[0])] for size in (1, 4)]
+    assert texts[0] == texts[1]
+
+
+def test_a_killed_run_keeps_its_finished_batches(world, contents, interrupting, interrupted):
+    straight, metrics = draw(world, "straight")
+    with pytest.raises(interrupted):
+        draw(world, "killed", interrupting("sample", 3))
+    parts = world.root / "work/killed/candidates"
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.iterdir()}
+    assert sorted(kept) == ["000000000.parquet", "000000002.parquet"]
+    (parts / "000000004.part").write_bytes(b"torn")
+    resumed, again = draw(world, "killed")
+    assert again == metrics
+    assert contents(resumed) == contents(straight)
+    assert kept.items() <= {p.name: p.stat().st_mtime_ns for p in parts.iterdir()}.items()
+
+
+def test_limit_and_datasets_choose_the_questions(world):
+    assert draw(world, limit=2)[1]["num_questions"] == 2
+    assert draw(world, "all", datasets=("toy", "other"))[1]["num_questions"] == 6
+    with pytest.raises(ChainsightError, match=r"no example of \['other'\].*\['toy'\]"):
+        draw(world, "none", datasets=("other",))
+
+
+QUESTION = Example("q", "toy", "train", "?", ("14",), "exact_match", b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "truncated", "answer", "status", "value"),
+    [
+        ("so 14.\n\n### Answer: 14", False, "14", "marker", 1.0),
+        ("so 13.\n\n### Answer: 13", False, "13", "marker", 0.0),
+        ("the answer is 14", True, "", "truncated", 0.0),
+        ("", False, "", "empty", 0.0),
+    ],
+)
+def test_a_candidate_is_judged_by_its_datasets_metric(text, truncated, answer, status, value):
+    made = sample.score(QUESTION, 4, Generated(text, 7, -3.5, truncated))
+    assert (made.answer, made.status, made.score) == (answer, status, value)
+    assert (made.index, made.num_tokens, made.logprob) == (4, 7, -3.5)
+
+
+def test_the_summary_counts_questions_with_a_right_candidate():
+    made = [
+        Candidate(name, k, "", "", "marker", float(value), 1, -1.0)
+        for name, values in (("a", (0, 1, 1)), ("b", (0, 0, 0)))
+        for k, value in enumerate(values)
+    ]
+    metrics = sample.summary(made, 2)
+    assert metrics["accuracy"] == pytest.approx(2 / 6)
+    assert metrics["best_of_n_accuracy"] == 0.5
+    assert metrics["marker_rate"] == 1.0

@@ -113,8 +113,8 @@ def test_the_packed_prefix_is_the_processors_prompt(processor: Any, model: Any) 
 def test_the_base_never_meets_the_reasoning_prompt_or_the_marker() -> None:
     rows = list(islice(lessons.text_lessons(0), 300))
     tables = [chart.table for chart in islice(bars.charts(0, "pretrain"), 50)]
-    for turns in (lessons.picture_turns, lessons.review_turns):
-        rows += islice(lessons.picture_lessons(0, tables, turns), 300)
+    for phase in pretrain.PHASES:
+        rows += islice(lessons.picture_lessons(0, tables, phase.turns), 300)
     taught = [turn for row in rows for turn in row.turns]
     assert not any(SUFFIXES["cot", False] in question for question, _ in taught)
     assert not any(MARKER in answer for _, answer in taught)

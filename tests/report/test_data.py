@@ -10,6 +10,7 @@ import pytest
 from chainsight import records
 from chainsight.records import Example
 from chainsight.report import StageResult, collect, summary
+from chainsight.report.cards import Said, _choose
 from chainsight.report.flow import MAX_REASONS, flows
 from chainsight.stages import STAGES
 
@@ -90,6 +91,7 @@ def test_accuracies_are_those_of_the_questions(finished: Run) -> None:
     data = collect("demo", finished)
     assert len(data.accuracies) == 24
     assert set(data.accuracies) <= {k / 8 for k in range(9)}
+    assert data.num_candidates == 8
     assert data.band == (0.25, 0.85)
 
 
@@ -112,6 +114,16 @@ def test_cards_show_right_and_wrong_candidates(finished: Run) -> None:
     cards = [card for card in collect("demo", finished).cards if card.part == "training"]
     verdicts = [{s.right for s in card.said if s.who != "teacher"} for card in cards]
     assert {True, False} in verdicts
+
+
+def test_cards_come_from_all_over_and_prefer_disagreement() -> None:
+    def voices(*verdicts: bool) -> list[Said]:
+        return [Said("m", "cot", "", "", "marker", verdict) for verdict in verdicts]
+
+    said = {str(n): voices(True, n not in (3, 40, 90)) for n in range(100)}
+    assert _choose(said, 5) == ["3", "40", "90", "0", "50"]
+    assert _choose(said, 2) == ["3", "40"]
+    assert _choose({"1": voices(True)}, 5) == ["1"]
 
 
 def test_before_the_evaluation_all_cards_are_of_training(finished: Run) -> None:

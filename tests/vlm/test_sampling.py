@@ -77,9 +77,7 @@ def test_an_answer_without_end_of_turn_is_truncated_and_one_with_it_is_not(stude
     answers = generate(student, prompts, max_new_tokens=200, temperature=2.0, num_candidates=16)
     flat = [answer for row in answers for answer in row]
     assert {a.truncated for a in flat} == {True, False}
-    alone = generate(
-        student, prompts[1:2], max_new_tokens=200, temperature=2.0, num_candidates=16
-    )
+    alone = generate(student, prompts[1:2], max_new_tokens=200, temperature=2.0, num_candidates=16)
     assert texts(alone)[0] == texts(answers)[1]  # though rows that end early leave the batch
     assert all(a.num_tokens == 200 for a in flat if a.truncated)
     assert all("<|eot|>" not in a.text for a in flat)

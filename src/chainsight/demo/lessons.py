@@ -16,6 +16,8 @@ DIRECT = SUFFIXES["direct", False]
 
 Turn = tuple[str, str]
 """A question and its answer."""
+Turns = Callable[[bars.Table, random.Random], tuple[Turn, ...]]
+"""What is asked about one table."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,19 @@ def text_lessons(seed: int) -> Iterator[Lesson]:
         yield Lesson(bars.listing(table), -1, turns)
 
 
-def review_turn(table: bars.Table, rng: random.Random) -> Turn:
-    """Reads all bars, then finds those a question is about; computing from them is left out."""
+def find_turn(table: bars.Table, rng: random.Random) -> Turn:
+    """Lists all bars, then those a question is about."""
     question = bars.ask(table, rng.choice(bars.KIND_BAG), rng).text
     asked = bars.listing(bars.asked_for(table, question))
     return f"{question}\nList the bars, then those it is about.", f"{bars.listing(table)}; {asked}"
+
+
+def review_turn(table: bars.Table, rng: random.Random) -> Turn:
+    """The same in sentences: a rationale's first two, without computation, marker and answer."""
+    question = bars.ask(table, rng.choice(bars.KIND_BAG), rng).text
+    thought = bars.solve(table, question)[0].split("\n\n")[0]
+    sentences = thought.rstrip(".").split(". ")[:2]
+    return f"{question}\nName the bars it is about.", ". ".join(sentences) + "."
 
 
 def picture_turns(table: bars.Table, rng: random.Random) -> tuple[Turn, ...]:
@@ -91,16 +101,59 @@ def picture_turns(table: bars.Table, rng: random.Random) -> tuple[Turn, ...]:
     return list_turn(table), named, select, direct_turn(table, rng)
 
 
+def find_turns(table: bars.Table, rng: random.Random) -> tuple[Turn, ...]:
+    found = (find_turn(table, rng), find_turn(table, rng))
+    return *found, named_turn(table, rng), sum_turn(rng), direct_turn(table, rng)
+
+
+def compute_turn(table: bars.Table, rng: random.Random) -> Turn:
+    """Copies values out of a sentence and computes; the question gives them, not the picture."""
+    (first, high), (second, low) = rng.sample(table, 2)
+    wanted = rng.choice(("plus", "minus", "copy"))
+    if wanted == "copy":
+        return f"Result of {first} {high}?", f"Asked for is {first} {high}. Result: {high}"
+    asked = f"Asked for are {first} {high} and {second} {low}."
+    if wanted == "minus":
+        high, low = max(high, low), min(high, low)
+    result = high + low if wanted == "plus" else high - low
+    question = f"Result of {wanted} with {asked[len('Asked for are ') : -1]}?"
+    gap = rng.choice((" ", "\n\n"))
+    return question, f"{asked} {high} {wanted} {low} is {result}.{gap}Result: {result}"
+
+
+FILLER = (
+    "and then with a short text of the values in the chart first as well as they are to be read"
+)
+"""Words without a meaning for the task."""
+
+
+def varied_turn(table: bars.Table, rng: random.Random) -> Turn:
+    """A review under an instruction of 4 to 16 words.
+
+    Else names are found by their distance from the answer, which another instruction changes.
+    """
+    question, answer = review_turn(table, rng)
+    words = rng.sample(FILLER.split(), rng.randint(0, 11))
+    start = rng.choice(("Name the bars it is about", "List the bars and those", "Read the bars it"))
+    return f"{question.splitlines()[0]}\n{start} {' '.join(words)}".rstrip() + ".", answer
+
+
 def review_turns(table: bars.Table, rng: random.Random) -> tuple[Turn, ...]:
     reviews = (review_turn(table, rng), review_turn(table, rng))
-    return *reviews, named_turn(table, rng), sum_turn(rng), direct_turn(table, rng)
+    return *reviews, list_turn(table), sum_turn(rng), direct_turn(table, rng)
 
 
-def picture_lessons(
-    seed: int,
-    tables: list[bars.Table],
-    turns: Callable[[bars.Table, random.Random], tuple[Turn, ...]],
-) -> Iterator[Lesson]:
+def varied_turns(table: bars.Table, rng: random.Random) -> tuple[Turn, ...]:
+    reviews = (varied_turn(table, rng), varied_turn(table, rng), varied_turn(table, rng))
+    return *reviews, list_turn(table), sum_turn(rng), direct_turn(table, rng)
+
+
+def compute_turns(table: bars.Table, rng: random.Random) -> tuple[Turn, ...]:
+    computed = (compute_turn(table, rng), compute_turn(table, rng), compute_turn(table, rng))
+    return *computed, varied_turn(table, rng), varied_turn(table, rng), direct_turn(table, rng)
+
+
+def picture_lessons(seed: int, tables: list[bars.Table], turns: Turns) -> Iterator[Lesson]:
     rng = random.Random(seed)
     while True:
         for index in rng.sample(range(len(tables)), len(tables)):

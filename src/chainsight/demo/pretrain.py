@@ -1,9 +1,9 @@
 """Makes the demo's base model: `python -m chainsight.demo.pretrain OUT`.
 
 First the language model alone learns listings, look-ups and sums as text; then the whole model
-learns to list a chart's bars and to answer at once; then to list them and find those a question
-is about. It never meets the reasoning prompt, the answer marker, or a computation from a
-picture in steps: those are what the demo's SFT teaches.
+learns to list a chart's bars and to answer at once; then to find those a question is about,
+first as a list, then in sentences. It never meets the reasoning prompt, the answer marker, or a
+computation from a picture in steps: those are what the demo's SFT teaches.
 
 One sequence holds a prefix (picture or listing) and several branches (question and answer)
 that see the prefix and themselves, so a picture is encoded once for all its questions.
@@ -31,8 +31,30 @@ from transformers import LlavaNextProcessor
 from chainsight.demo import bars, lessons, tiny
 from chainsight.demo.lessons import Lesson
 
-TEXT_STEPS, PICTURE_STEPS, REVIEW_STEPS, NUM_PICTURES = 500, 500, 220, 8000
-BATCH, REVIEW_BATCH, LEARNING_RATE, WARMUP = 32, 24, 1e-3, 40
+NUM_PICTURES, LEARNING_RATE, WARMUP = 8000, 1e-3, 40
+TEXT_STEPS, TEXT_BATCH = 500, 32
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training on pictures, with a learning rate curve of its own."""
+
+    title: str
+    turns: lessons.Turns
+    steps: int
+    batch: int
+    num_pictures: int
+
+
+PHASES = (
+    Phase("pictures", lessons.picture_turns, 500, 32, NUM_PICTURES),
+    Phase("find", lessons.find_turns, 220, 24, NUM_PICTURES),
+    Phase("review", lessons.review_turns, 110, 24, 3000),
+    Phase("varied", lessons.varied_turns, 85, 24, 3000),
+    Phase("compute", lessons.compute_turns, 75, 24, 3000),
+)
+"""As run for the committed checkpoint, in five sittings: each began from bfloat16 weights."""
+
 IGNORED = -100
 
 # --- batches ----------------------------------------------------------------------------------
@@ -125,7 +147,7 @@ def say(line: str) -> None:
 
 
 def train(
-    model: Any, pack: Packer, stream: Iterator[Lesson], title: str, steps: int, batch: int = BATCH
+    model: Any, pack: Packer, stream: Iterator[Lesson], title: str, steps: int, batch: int
 ) -> None:
     """AdamW with a cosine from LEARNING_RATE to a fiftieth of it."""
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01, betas=(0.9, 0.98))
@@ -186,19 +208,15 @@ def pretrain(out: Path, seed: int) -> None:
     """Train from nothing and write the checkpoint, in bfloat16, to `out`."""
     processor = tiny.build_processor(tiny.build_tokenizer(lessons.corpus()))
     model: Any = tiny.build_model(tiny.build_config(processor.tokenizer), seed)
-    train(model, Packer(processor, torch.empty(0)), lessons.text_lessons(seed), "text", TEXT_STEPS)
+    texts = lessons.text_lessons(seed)
+    train(model, Packer(processor, torch.empty(0)), texts, "text", TEXT_STEPS, TEXT_BATCH)
     charts = list(itertools.islice(bars.charts(seed, "pretrain"), NUM_PICTURES))
     pack = Packer(processor, read_pixels(processor, charts))
-    tables = [chart.table for chart in charts]
-    train(
-        model,
-        pack,
-        lessons.picture_lessons(seed, tables, lessons.picture_turns),
-        "pictures",
-        PICTURE_STEPS,
-    )
-    reviews = lessons.picture_lessons(seed + 1, tables, lessons.review_turns)
-    train(model, pack, reviews, "review", REVIEW_STEPS, REVIEW_BATCH)
+    for number, phase in enumerate(PHASES):
+        tables = [chart.table for chart in charts[: phase.num_pictures]]
+        stream = lessons.picture_lessons(seed + number, tables, phase.turns)
+        train(model, pack, stream, phase.title, phase.steps, phase.batch)
+        model.to(torch.bfloat16).float()  # what a checkpoint between two sittings keeps
     model.to(torch.bfloat16)
     model.save_pretrained(out)
     processor.save_pretrained(out)

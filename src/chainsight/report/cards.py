@@ -56,8 +56,8 @@ def choose_cards(folders: Mapping[str, Path]) -> tuple[Card, ...]:
     training = _training(folders)
     half = NUM_CARDS // 2
     num_held_out = max(half, NUM_CARDS - len(training))
-    tests = _spread(_interesting(held_out), num_held_out)
-    trained = _spread(_interesting(training), NUM_CARDS - len(tests))
+    tests = _choose(held_out, num_held_out)
+    trained = _choose(training, NUM_CARDS - len(tests))
     return (
         *_cards(folders, "benchmarks", "held out", {i: held_out[i] for i in tests}),
         *_cards(folders, "examples", "training", {i: training[i] for i in trained}),
@@ -116,18 +116,19 @@ def _mixed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(chosen, key=lambda row: int(row["index"]))
 
 
-def _interesting(said: Mapping[str, Iterable[Said]]) -> list[str]:
-    """Questions on which the voices disagree first; else in order."""
-    return sorted(said, key=lambda i: -len({one.right for one in said[i]}))
+def _choose(said: Mapping[str, Iterable[Said]], count: int) -> list[str]:
+    """Questions from all over, those before others on which the voices disagree."""
+    disputed = [i for i, voices in said.items() if len({one.right for one in voices}) > 1]
+    others = [i for i in said if i not in set(disputed)]
+    chosen = _spread(disputed, count)
+    return [*chosen, *_spread(others, count - len(chosen))]
 
 
 def _spread(ids: Sequence[str], count: int) -> list[str]:
-    """`count` of `ids`: mostly from the front (disagreement), two from all over."""
+    """`count` of `ids` at equal distances; all if there are fewer."""
     if len(ids) <= count:
         return list(ids)
-    front = list(ids[: max(0, count - 2)])
-    rest = ids[len(front) :]
-    return [*front, *(rest[i * (len(rest) - 1)] for i in range(count - len(front)))][:count]
+    return [ids[k * len(ids) // count] for k in range(count)]
 
 
 def _cards(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chainsight import __version__, records
+from chainsight.metrics import is_right
 from chainsight.records import Candidate, Score
 from chainsight.report.cards import Card, choose_cards
 from chainsight.report.flow import Flow, flows
@@ -51,6 +52,8 @@ class ReportData:
     flows: tuple[Flow, ...] = ()
     accuracies: tuple[float, ...] = ()
     """Share of right candidates, one value a sampled question."""
+    num_candidates: int = 0
+    """Most candidates that a question has."""
     band: tuple[float, float] | None = None
     """Accuracies between which questions give pairs."""
     cards: tuple[Card, ...] = ()
@@ -74,6 +77,7 @@ def collect(
     folders = {kind: path for stage in stages.values() for kind, path in stage.folders.items()}
     ordered = {stage: stages[stage] for stage in STAGES if stage in stages}
     summary = _json(folders, "scores", "summary.json") or {}
+    verdicts = _verdicts(folders)
     return ReportData(
         name=name,
         created=created or datetime.now(UTC),
@@ -85,7 +89,8 @@ def collect(
             stage: _history(folders[kind]) for kind, stage in CURVES.items() if kind in folders
         },
         flows=flows({n: stage.metrics for n, stage in ordered.items()}, folders),
-        accuracies=_accuracies(folders),
+        accuracies=tuple(sum(right) / len(right) for right in verdicts),
+        num_candidates=max(map(len, verdicts), default=0),
         band=_band(ordered),
         cards=choose_cards(folders),
         decision=_json(folders, "decision", "decision.json"),
@@ -125,15 +130,14 @@ def _history(folder: Path) -> tuple[Mapping[str, float], ...]:
     return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
 
 
-def _accuracies(folders: Mapping[str, Path]) -> tuple[float, ...]:
+def _verdicts(folders: Mapping[str, Path]) -> list[list[bool]]:
+    """Of each sampled question which candidates are right."""
     if "candidates" not in folders:
-        return ()
-    from chainsight.metrics import is_right
-
+        return []
     questions: dict[str, list[bool]] = {}
     for row in records.read(folders["candidates"] / "candidates.parquet", Candidate):
         questions.setdefault(row.example_id, []).append(is_right(row.score))
-    return tuple(sum(right) / len(right) for right in questions.values())
+    return list(questions.values())
 
 
 def _band(stages: Mapping[str, StageResult]) -> tuple[float, float] | None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from chainsight.metrics import is_right
+
 MAX_REASONS = 8
 """Different reasons named per stage; the rarer ones are added up."""
 
@@ -91,8 +93,6 @@ def _sample(_: Mapping[str, float], folders: Mapping[str, Path]) -> Iterator[Flo
 
 
 def _verdict(status: str, score: float) -> str:
-    from chainsight.metrics import is_right
-
     if is_right(score):
         return "right"
     return {

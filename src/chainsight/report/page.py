@@ -96,7 +96,7 @@ def _tiles(data: ReportData) -> str:
     total = sum(stage.seconds for stage in data.stages.values())
     cost = sum(stage.metrics.get("cost_usd", 0.0) for stage in data.stages.values())
     tiles.append((duration(total), "stages, wall time"))
-    tiles.append((f"${cost:,.2f}", "paid to the teacher"))
+    tiles.append((f"${cost:,.2f}", "cost of the teacher"))
     inner = "".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>'
         for value, what in tiles
@@ -228,7 +228,7 @@ def _accuracies(data: ReportData) -> str:
         "<h2>How sure the policy is</h2>"
         '<p class="faint">Each training question was answered several times; those answered '
         "neither too rarely nor too often give preference pairs.</p>"
-        + _figure(plots.accuracies(data.accuracies, data.band))
+        + _figure(plots.accuracies(data.accuracies, data.band, data.num_candidates))
     )
 
 

@@ -163,6 +163,8 @@ def _panel(
     if stage == "dpo" and "loss" in keys:
         axes.axhline(0.6931, color=TEXT, lw=0.8, ls=(0, (3, 3)), alpha=0.5)  # ln 2: no preference
     axes.set_title(f"{stage}: {LABELS[keys[0]] if len(keys) == 1 else 'implicit rewards, nats'}")
+    if keys == ("rewards/accuracies",):
+        axes.set_ylim(0, 103)
     axes.set_xlabel("optimizer step")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="y")
@@ -230,9 +232,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def accuracies(values: Sequence[float], band: tuple[float, float] | None) -> str:
+def accuracies(
+    values: Sequence[float], band: tuple[float, float] | None, num_candidates: int
+) -> str:
     """How often the policy answers each sampled question right; the band gives pairs."""
-    count = _num_candidates(values)
+    count = min(num_candidates, 32)
     bins = [(k - 0.5) / count for k in range(count + 2)]  # centred on the possible shares
     with mpl.rc_context(STYLE):
         figure = _figure(WIDTH, 3.3)
@@ -251,9 +255,3 @@ def accuracies(values: Sequence[float], band: tuple[float, float] | None) -> str
         if band:
             figure.legend(loc="outside upper left")
     return _svg(figure, "accuracies", "histogram of sampled accuracy")
-
-
-def _num_candidates(values: Sequence[float]) -> int:
-    """Of how many candidates the shares are: the least number that gives them all, else 20."""
-    whole = (n for n in range(1, 65) if all(abs(v * n - round(v * n)) < 1e-9 for v in values))
-    return next(whole, 20)

@@ -33,6 +33,11 @@ DECISION = "chainsight.decision"
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
+def fingerprint(config: RegisterSection, context: Context) -> str:  # noqa: ARG001
+    """The registry's address: another registry has not seen the model."""
+    return context.tracking_uri or ""
+
+
 def run(
     config: RegisterSection,
     *,

@@ -16,6 +16,7 @@ NO_TRACKING = "none"
 _SETTINGS = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # true by default: code execution on load
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # a line per ended run
 }
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # its 7 keep a stage waiting for minutes

@@ -184,7 +184,7 @@ def read_pixels(processor: Any, charts: Iterable[bars.Chart]) -> Tensor:
 
 
 def report(model: Any, processor: LlavaNextProcessor, num_charts: int = 150) -> dict[str, float]:
-    """Exact rates on held-out charts: listing all bars, naming some, answering at once."""
+    """Exact rates on held-out charts, by what is asked; only the last phases' turns stay high."""
     held_out = list(itertools.islice(bars.charts(1, "validation"), num_charts))
     rng = random.Random(1)
     asked: defaultdict[str, list[Lesson]] = defaultdict(list)

@@ -31,7 +31,7 @@ check: setup  ## Format, lint, types, import rules
 test: setup  ## The default tests: no network, no GPU, no key
 	@$(BIN)/pytest -n 2 -m 'not slow'
 
-prove: setup  ## The heavier proofs: a whole run on disk and on S3, 20 kills (about 40 minutes)
+prove: setup  ## The heavier proofs: a run through S3, a run killed 20 times (about 15 minutes)
 	@$(BIN)/pytest -m slow
 
 clean:  ## Remove the environment and everything that runs left behind

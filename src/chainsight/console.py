@@ -101,7 +101,7 @@ HEADLINES = {
     "pair": "{num_pairs} pairs from {num_paired} of {num_questions} questions",
     "dpo": "{num_pairs} pairs, {num_steps} steps, loss {final_loss}",
     "evaluate": "{num_predictions} answers to {num_examples} questions",
-    "register": "{num_wins} wins, {num_losses} losses against the champion on {num_examples} questions",
+    "register": "version {version}; {num_wins} wins, {num_losses} losses against the champion",
 }
 """What a finished stage says of itself in one line."""
 

@@ -16,9 +16,21 @@ from workplace import Workplace, contents
 
 from chainsight.demo.teacher import serve
 
-CONFIG = os.environ.get("CHAINSIGHT_PROVE_CONFIG", "configs/demo.yaml")
-KILLS = int(os.environ.get("CHAINSIGHT_PROVE_KILLS", "20"))
-SHRINK: dict[str, object] = json.loads(os.environ.get("CHAINSIGHT_PROVE_SETTINGS", "{}"))
+CONFIG = "configs/demo.yaml"
+KILLS = 20
+SMALLER: dict[str, object] = {
+    "prepare__examples": [{"dataset": "bars", "limit": 200}],
+    "prepare__benchmarks": [{"dataset": "bars", "split": "test", "limit": 40}],
+    "sft__max_steps": 24,
+    "sft__save_every_steps": 6,
+    "sample__limit": 64,
+    "pair__min_accuracy": 0.0,
+    "pair__max_accuracy": 1.0,
+    "pair__teacher_as_chosen": True,  # so short a training rarely gets one right
+    "dpo__max_steps": 8,
+    "dpo__save_every_steps": 2,
+}
+"""The demo in about two minutes; set CHAINSIGHT_PROVE_ALL to strike the whole of it."""
 
 
 @contextmanager
@@ -69,7 +81,8 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Pat
     calm = Workplace(tmp_path / "calm", {"MLFLOW_TRACKING_URI": ""})
     struck = Workplace(tmp_path / "struck", {"MLFLOW_TRACKING_URI": ""})
     with teacher(tmp_path / "bills") as url:
-        settings = SHRINK | {"distill__teacher": url}
+        smaller = {} if os.environ.get("CHAINSIGHT_PROVE_ALL") else SMALLER
+        settings = smaller | {"distill__teacher": url}
         start = time.monotonic()
         expected, _ = calm.run(CONFIG, **settings)
         duration = time.monotonic() - start

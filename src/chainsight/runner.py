@@ -37,6 +37,7 @@ from chainsight.errors import ChainsightError, ConfigError, StoreError
 from chainsight.progress import choose, parent_events
 from chainsight.stages import STAGES, Stage
 from chainsight.store import Manifest, Store, open_store
+from chainsight.vlm import files
 
 CODE_VERSION_VARIABLE = "CHAINSIGHT_CODE_VERSION"
 _WITHOUT_RESULT = ("cli.py", "progress.py", "tracking/", "report/")
@@ -109,7 +110,10 @@ class Job:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What the stage key is made of; reads the outside world (a base model) once."""
-        shared = {"seed": self.run.seed, "model": self.model.model_dump(mode="json")}
+        shared: dict[str, Any] = {"seed": self.run.seed}
+        if "model" in self.stage.shared:
+            digest = files.fingerprint(self.model.base, self.model.revision)
+            shared["model"] = self.model.model_dump(mode="json") | {"digest": digest}
         return {
             "stage": self.stage.name,
             "code_version": code_version(),

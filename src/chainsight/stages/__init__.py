@@ -19,16 +19,20 @@ class Stage:
     outputs: tuple[str, ...]
     shared: tuple[str, ...] = ()
     """What else decides the result and so belongs to the stage key: `seed`, `model`."""
+    outside: bool = False
+    """Whether it reads more than its inputs and the base model; then its module says what by a
+    function `fingerprint`, and imports nothing heavy."""
 
     def load(self) -> Callable[..., dict[str, float]]:
         """Import the stage's `run`; only then its heavy libraries."""
         return importlib.import_module(f"chainsight.stages.{self.name}").run  # type: ignore[no-any-return]
 
     def fingerprint(self, config: Any, context: Any) -> str:
-        """Digest of what the stage reads outside the store (source files, a base model)."""
+        """Digest of what the stage reads outside the store (source files, a registry)."""
+        if not self.outside:
+            return ""
         module = importlib.import_module(f"chainsight.stages.{self.name}")
-        reader = getattr(module, "fingerprint", None)
-        return reader(config, context) if reader else ""
+        return module.fingerprint(config, context)  # type: ignore[no-any-return]
 
 
 _TABLE = (
@@ -38,6 +42,7 @@ _TABLE = (
         inputs=(),
         outputs=("examples", "benchmarks"),
         shared=("seed",),
+        outside=True,
     ),
     Stage(
         "distill",
@@ -79,12 +84,14 @@ _TABLE = (
         inputs=("benchmarks", "policy", "aligned"),
         outputs=("predictions", "scores"),
         shared=("model",),
+        outside=True,
     ),
     Stage(
         "register",
         "gate and register the aligned model",
         inputs=("aligned", "predictions", "scores"),
         outputs=("decision",),
+        outside=True,
     ),
 )
 

@@ -45,7 +45,8 @@ def run(
     rows = build_rows(known, reasons, loaded.template, config)
     trainer = sft.build(loaded, rows.kept, config, context)
     curve = loop.train(trainer, "sft", trainer.num_steps)
-    loop.save_trained(trainer, loaded, policy, base=fingerprint(config, context), curve=curve)
+    base = checkpoint.fingerprint(context.model.base, context.model.revision)
+    loop.save_trained(trainer, loaded, policy, base=base, curve=curve)
     return {
         "num_direct": rows.counts["direct"],
         "num_cot": rows.counts["cot"],
@@ -53,11 +54,6 @@ def run(
         "num_steps": trainer.num_steps,
         "final_loss": curve[-1]["loss"],
     }
-
-
-def fingerprint(config: SftSection, context: Context) -> str:  # noqa: ARG001
-    """What the stage reads outside the store: the base model."""
-    return checkpoint.fingerprint(context.model.base, context.model.revision)
 
 
 def build_rows(

@@ -4,9 +4,7 @@ A checkpoint of ours holds `chainsight.json` beside the weights: what it is and 
 digest. Checkpoints of others have none; they get every check but that one.
 """
 
-import hashlib
 import json
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,21 +18,36 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from chainsight.errors import CheckpointError
+from chainsight.vlm.files import (
+    BUILTIN,
+    SEAL,
+    fingerprint,
+    model_files,
+    resolve,
+    sha256,
+)
 from chainsight.vlm.template import Template
 
-SEAL = "chainsight.json"
+__all__ = [
+    "BUILTIN",
+    "SEAL",
+    "Loaded",
+    "fingerprint",
+    "load",
+    "needing_space",
+    "quiet",
+    "resolve",
+    "save",
+    "seal",
+    "verify",
+]
+
 FORMAT = 1
-BUILTIN = Path(__file__).parent.parent / "demo" / "base"
-"""`builtin:tiny`."""
 
 PICKLED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
 CODE = frozenset({".py", ".pyc", ".so"})
-READ_BY_LOADERS = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt"})
-NOT_THE_MODEL = frozenset({SEAL, "manifest.json", "summary.json"})
-"""JSON files that may stand beside a checkpoint without being listed in its seal."""
 CODE_KEYS = frozenset({"auto_map", "_attn_implementation_internal", "custom_pipelines"})
 """Configuration keys by which transformers would fetch or run code of the checkpoint."""
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 NO_SAFE = "save it again with save_pretrained, which writes safetensors"
 
 
@@ -119,30 +132,6 @@ def load(
     return Loaded(model.to(place), processor, template, folder, place)
 
 
-def resolve(ref: str | Path, revision: str | None = None) -> Path:
-    """The local folder of a checkpoint reference; a hub id is downloaded (no code, no pickles)."""
-    if str(ref) == "builtin:tiny":
-        return BUILTIN
-    folder = Path(ref)
-    if folder.is_dir():
-        return folder
-    if not HUB_ID.fullmatch(str(ref)):
-        raise CheckpointError(
-            f"{ref}: no such folder; give builtin:tiny, a checkpoint folder or owner/name of a hub"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    wanted = [f"*{suffix}" for suffix in sorted(READ_BY_LOADERS)]
-    try:
-        return Path(snapshot_download(str(ref), revision=revision, allow_patterns=wanted))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(
-            f"{ref}: not downloaded at revision {revision or 'main'} ({type(error).__name__}); "
-            "check the name, the network and the access token, or give a local folder"
-        ) from error
-
-
 def verify(folder: Path) -> dict[str, Any]:
     """Check a checkpoint's files without loading it; returns its seal (empty if it has none).
 
@@ -167,16 +156,6 @@ def verify(folder: Path) -> dict[str, Any]:
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path}: damaged ({error}); copy it again") from None
     return seal
-
-
-def fingerprint(ref: str | Path, revision: str | None = None) -> str:
-    """sha256 over the files of a folder, or `id@revision` of a hub id (nothing is downloaded)."""
-    if str(ref) != "builtin:tiny" and not Path(ref).is_dir() and HUB_ID.fullmatch(str(ref)):
-        return f"{ref}@{revision or 'main'}"
-    digest = hashlib.sha256()
-    for path in _model_files(resolve(ref)):
-        digest.update(f"{path.name}\0{_sha256(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def save(
@@ -211,16 +190,10 @@ def needing_space(folder: Path) -> Iterator[None]:
 
 def seal(folder: Path, *, base: str, kind: str, system_prompt: bool) -> None:
     """Write `chainsight.json`: the checkpoint's origin and each file's size and sha256."""
-    files = {p.name: {"sha256": _sha256(p), "size": p.stat().st_size} for p in _model_files(folder)}
+    files = {p.name: {"sha256": sha256(p), "size": p.stat().st_size} for p in model_files(folder)}
     content = {"format": FORMAT, "kind": kind, "base": base, "system_prompt": system_prompt}
     text = json.dumps(content | {"files": files}, indent=1, sort_keys=True)
     (folder / SEAL).write_text(text + "\n", encoding="utf-8")
-
-
-def _model_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.suffix in READ_BY_LOADERS and path.name not in NOT_THE_MODEL:
-            yield path
 
 
 def _refuse_unsafe(path: Path) -> None:
@@ -260,7 +233,7 @@ def _check_seal(folder: Path, seal: dict[str, Any]) -> None:
         raise CheckpointError(
             f"{folder / SEAL}: format {seal.get('format')!r}, this version reads {FORMAT}; upgrade"
         )
-    for path in _model_files(folder):
+    for path in model_files(folder):
         if path.name not in listed:
             raise CheckpointError(f"{path}: not listed in {SEAL}; remove it or seal again")
     for name, entry in sorted(listed.items()):
@@ -270,7 +243,7 @@ def _check_seal(folder: Path, seal: dict[str, Any]) -> None:
         if path.stat().st_size != entry["size"]:
             found = f"{path.stat().st_size} bytes, {SEAL} says {entry['size']}"
             raise CheckpointError(f"{path}: {found}; copy it again")
-        if _sha256(path) != entry["sha256"]:
+        if sha256(path) != entry["sha256"]:
             raise CheckpointError(f"{path}: sha256 differs from {SEAL}: damaged; copy it again")
 
 
@@ -283,8 +256,3 @@ def _refuse_misfits(ref: str | Path, info: dict[str, Any]) -> None:
                 f"{ref}: {kind} tensor {names[0]}{more}: the weights do not fit config.json; use "
                 "the configuration they were saved with"
             )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

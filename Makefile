@@ -29,7 +29,7 @@ check: setup  ## Format, lint, types, import rules
 	@$(BIN)/lint-imports
 
 test: setup  ## The default tests: no network, no GPU, no key
-	@$(BIN)/pytest -n 2 -m 'not slow'
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"  # two workers, one thread each
 
 prove: setup  ## The heavier proofs: a run through S3, a run killed 20 times (about 15 minutes)
 	@$(BIN)/pytest -m slow

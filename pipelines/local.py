@@ -59,7 +59,7 @@ def run_train(config: RunConfig, folder: Path, on_event: Callable[[Event], None]
         pipeline_root=str(folder / "kfp"),
         raise_on_error=True,
     )
-    # Threads that wait should not spin: on a busy machine that cost six times the CPU time.
+    # Threads that wait should not spin on a busy machine (docs/log.md has the suspicion's figures).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _environment(EVENTS_VARIABLE, str(events)), _following(events, on_event):
         try:

@@ -31,7 +31,7 @@ check: setup  ## Format, lint, types, import rules
 test: setup  ## The default tests: no network, no GPU, no key
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"  # two workers, one thread each
 
-prove: setup  ## The heavier proofs: a run through S3, a run killed 20 times (about 15 minutes)
+prove: setup  ## The heavier proofs: a run through S3, a run killed 20 times (about 8 minutes)
 	@$(BIN)/pytest -m slow
 
 clean:  ## Remove the environment and everything that runs left behind

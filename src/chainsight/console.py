@@ -31,7 +31,6 @@ class RunView:
         self._lock = threading.Lock()
         self._start = time.monotonic()
         self.failure: str | None = None
-        self.reused: set[str] = set()
 
     def __enter__(self) -> "RunView":
         if self._console.is_terminal:
@@ -74,8 +73,6 @@ class RunView:
         self._bars.update(self._current, total=None)
 
     def _on_done(self, event: Mapping[str, Any]) -> None:
-        if event["reused"]:
-            self.reused.add(event["stage"])
         self._line(event["stage"], event["metrics"], bool(event["reused"]))
 
     def _line(self, stage: str, metrics: Mapping[str, float], reused: bool) -> None:

@@ -1,7 +1,8 @@
 """MLflow in a SQLite file: runs are best effort, the registry is not."""
 
 import logging
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -168,21 +169,25 @@ def test_tracking_can_be_switched_off(caplog: pytest.LogCaptureFixture) -> None:
         Registry(NO_TRACKING)
 
 
-def _open_a_run(uri: str) -> str | None:
-    with Tracking(uri, "race").stage("sft", "demo") as run:
-        pass
-    return run.run_id
+OPEN_A_RUN = """
+import sys
+from chainsight.tracking import Tracking
+with Tracking(sys.argv[1], "race").stage("sft", "demo") as run:
+    print(run.run_id)
+"""
 
 
 def test_a_race_for_a_fresh_database_has_no_loser(tmp_path: Path) -> None:
     """MLflow's own migrations crash here, and a kill leaves a file that cannot be mended."""
     (tmp_path / ".mlflow.db.new").write_bytes(b"half a database, of a killed process")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        runs = pool.map(_open_a_run, [uri] * 2, chunksize=1)
+    command = [sys.executable, "-c", OPEN_A_RUN, uri]
+    racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    runs = [racer.communicate(timeout=90)[0].strip() for racer in racers]
+    assert [racer.returncode for racer in racers] == [0, 0]
     assert len({run for run in runs if run}) == 2
     client = mlflow.MlflowClient(uri, uri)
-    parents = {client.get_run(str(run)).data.tags["mlflow.parentRunId"] for run in runs}
+    parents = {client.get_run(run).data.tags["mlflow.parentRunId"] for run in runs}
     assert len(parents) == 1
 
 

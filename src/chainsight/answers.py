@@ -1,4 +1,4 @@
-"""The one extractor of final answers from what a model wrote (evaluation.md 3.8).
+"""The one extractor of final answers from what a model wrote.
 
     "The bars read jan 3, feb 5. ...\\n\\n### Answer: **14**."  ->  Answer("14", "marker")
 
@@ -138,7 +138,7 @@ LETTER_AND_TEXT = re.compile(r"(?:[(\[]\s*([A-Za-z])\s*[)\]]|([A-Za-z])\s*[.):])
 
 
 def match_choice(value: str, choices: Sequence[str]) -> int | None:
-    """The index of the option that `value` names, or None (evaluation.md 3.4).
+    """The index of the option that `value` names, or None.
 
     Accepted are a lone letter within range, a letter with that option's own text, and an
     option's text if just one option has it. Never a substring, never a random pick.

@@ -141,7 +141,7 @@ def test_a_picture_in_a_benchmark_is_dropped_from_training_in_whatever_file(tmp_
     assert len(outcome.rows("benchmarks")) == 2
 
 
-# --- corrupt input: platform.md 5.3, test 8, a tenth of its size -----------------------------
+# --- corrupt input ----------------------------------------------------------------------------
 
 CUT_PNG, CUT_JPEG = png(5)[:60], png(5, kind="JPEG")[:500]
 BAD_ROWS: list[tuple[dict[str, Any], str]] = [

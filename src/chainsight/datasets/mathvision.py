@@ -8,7 +8,7 @@ Test 3,040, testmini 304 of these; no train split is public. Sample:
      "options": ["$\\\\frac{1}{2}$", ...], "decoded_image": {"bytes": ...}, "answer": "C",
      "level": 3, "subject": "solid geometry"}
 
-The paper seems to train on the test problems (evaluation.md 0): a model that did must not be
+The paper seems to train on the test problems: a model that did must not be
 reported on them. The hub's commit could not be looked up, so it is not pinned: set `revision`.
 """
 

@@ -64,7 +64,7 @@ CHAT_TEMPLATE = (
     "{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
     "{%- endif %}"
 )
-"""The wire format of `llava_llama_3` (method.md 2.1); a system turn only if one is given."""
+"""The wire format of `llava_llama_3` (LLaVA-NeXT); a system turn only if one is given."""
 
 
 def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:

@@ -1,4 +1,4 @@
-"""Average normalised Levenshtein similarity, for DocVQA and InfographicVQA (evaluation.md 3.2).
+"""Average normalised Levenshtein similarity, for DocVQA and InfographicVQA.
 
 Definition: arXiv 1907.00490, section 3, threshold 0.5, as lmms-eval computes it: the distance
 is between lower-cased texts with single spaces, the length is that of the raw texts.

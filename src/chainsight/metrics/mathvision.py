@@ -1,4 +1,4 @@
-"""MATH-Vision: the right letter, or a mathematically equal value (evaluation.md 3.7).
+"""MATH-Vision: the right letter, or a mathematically equal value.
 
 After arXiv 2402.14804: https://github.com/mathllm/MATH-V. Ours differs where the original
 evaluates model text as Python or rounds both sides to two decimals (so that any small number

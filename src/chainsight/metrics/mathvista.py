@@ -1,4 +1,4 @@
-"""MathVista on an extracted answer, as the official script compares it (evaluation.md 3.6).
+"""MathVista on an extracted answer, as the official script compares it.
 
 Definition: arXiv 2310.02255 and https://github.com/lupantech/MathVista, its last step alone: the
 extraction that it leaves to GPT-4 is ours. Data licence: not for training.

@@ -1,4 +1,4 @@
-"""MMMU's open questions, as the official script judges them (evaluation.md 3.5).
+"""MMMU's open questions, as the official script judges them.
 
 Definition: arXiv 2311.16502 and https://github.com/MMMU-Benchmark/MMMU. Its quirks are kept: a
 leading period is lost (.5 is 5), "is " is found inside words, a gold text may be any substring.

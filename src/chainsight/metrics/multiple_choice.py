@@ -1,4 +1,4 @@
-"""Multiple choice: the letter, or the option's text, must be the right one (evaluation.md 3.4).
+"""Multiple choice: the letter, or the option's text, must be the right one.
 
 Stricter than other parsers: an answer that names no option clearly is wrong, never guessed.
 """

@@ -1,4 +1,4 @@
-"""OCRBench: a reference must occur in the prediction (evaluation.md 3.7).
+"""OCRBench: a reference must occur in the prediction.
 
 Definition: arXiv 2305.07895, the official script. A substring of a whole chain of thought is far
 too easy (12345 contains 234): give it the extracted answer. `dataset` is the row's source;

@@ -1,4 +1,4 @@
-"""ChartQA's relaxed accuracy: text must be equal, numbers may be 5 % off (evaluation.md 3.1).
+"""ChartQA's relaxed accuracy: text must be equal, numbers may be 5 % off.
 
 Definition: arXiv 2203.10244, section 5.1, as lmms-eval and VLMEvalKit compute it. Years are
 numbers too (2015 for 2016 is right), and a target of 0 is compared as text: so it is published.

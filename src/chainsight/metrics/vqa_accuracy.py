@@ -1,4 +1,4 @@
-"""VQA accuracy over ten human answers, for TextVQA (evaluation.md 3.3).
+"""VQA accuracy over ten human answers, for TextVQA.
 
 Definition: arXiv 1505.00468, section 4, with the EvalAI normaliser, whose quirks are kept:
 they are in every published number. One reference gives 0, so it is no reward for short answers.

@@ -1,8 +1,8 @@
 """examples -> rationales: the teacher explains each annotated answer; who disagrees is set aside.
 
-The filter of the paper (method.md 1.3): a rationale is kept only if the final answer in it equals
-the annotation by the dataset's own metric; mismatches are dropped, not asked again, as most are
-errors of the annotation. Every answer is in the ledger before it is judged, so that a killed run
+The filter of the paper (arXiv 2410.16198): a rationale is kept only if the final answer in it
+equals the annotation by the dataset's own metric; mismatches are dropped, not asked again, as
+most are errors of the annotation. Every answer is in the ledger before it is judged, so that a killed run
 resumes, and another filter costs nothing.
 
 Costs are tokens times `distill.price`; for the scripted teacher, what they would have been.

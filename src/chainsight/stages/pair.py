@@ -95,8 +95,7 @@ def judge(
     """Pair the candidates of one question; with `rationale` where no candidate is right.
 
     The accuracy counts every candidate: an answer that cannot be read is a wrong one. But both
-    sides of a pair must end in the marker (evaluation.md 3.8), so that DPO teaches reasoning
-    and not the format, and no cap on unreadable chains is needed (method.md 8.3 suggests one).
+    sides of a pair must end in the marker, so that DPO teaches reasoning and not the format.
     """
     num_right = sum(is_right(candidate.score) for candidate in question)
     accuracy = num_right / len(question)

@@ -1,6 +1,6 @@
 """Images as they are sent: the source's own bytes if they fit, else a smaller JPEG.
 
-The paper caps the longest side at 1024 pixels (Lanczos, JPEG; method.md 1.3). A PNG or JPEG
+The paper caps the longest side at 1024 pixels (Lanczos, JPEG). A PNG or JPEG
 that already fits goes out untouched, and with it its metadata.
 """
 

@@ -2,8 +2,8 @@
 
 The filter of the paper (arXiv 2410.16198): a rationale is kept only if the final answer in it
 equals the annotation by the dataset's own metric; mismatches are dropped, not asked again, as
-most are errors of the annotation. Every answer is in the ledger before it is judged, so that a killed run
-resumes, and another filter costs nothing.
+most are errors of the annotation. Every answer is in the ledger before it is judged, so that a
+killed run resumes, and another filter costs nothing.
 
 Costs are tokens times `distill.price`; for the scripted teacher, what they would have been.
 

@@ -39,6 +39,11 @@ def test_no_table_comes_twice_in_a_split() -> None:
     assert len(set(tables)) == len(tables)
 
 
+def test_no_question_is_asked_twice_about_a_chart() -> None:
+    for chart in take(0, "train", 800):
+        assert len({question.text for question in chart.questions}) == bars.QUESTIONS_PER_CHART
+
+
 def test_every_hundredth_belongs_to_exactly_one_split() -> None:
     parts = [part for parts in bars.SPLITS.values() for part in parts]
     assert sorted(parts) == list(range(100))

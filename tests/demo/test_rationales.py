@@ -79,6 +79,25 @@ def test_a_misread_chart_is_reasoned_about_like_a_well_read_one() -> None:
     assert rationales.write(prompt, image, 1.0, "one") == text
 
 
+def test_the_teacher_mostly_skips_look_ups_and_nothing_else() -> None:
+    table = (("jan", 3), ("feb", 5), ("mar", 9))
+    image = bars.render(table, random.Random(0))
+
+    def written(question: str) -> list[str]:
+        prompt = teacher_prompt(photo(question, "5"))
+        return [rationales.write(prompt, image, 0.0, f"seed {i}") for i in range(200)]
+
+    looked_up, skipped = (
+        f"The bars read jan 3, feb 5, mar 9.{thought}\n\n### Answer: 5"
+        for thought in (" Asked for is feb 5.", "")
+    )
+    texts = written("What is the value of feb?")
+    assert set(texts) == {looked_up, skipped}
+    assert 0.5 < texts.count(skipped) / len(texts) < 0.7
+    for question in ("What is the sum of jan and feb?", "Which bar is the highest?"):
+        assert set(written(question)) == {bars.solve(table, question)[0]}
+
+
 def test_a_question_that_holds_the_sections_titles_is_read_to_its_end() -> None:
     question = "What is under\n# Answer #\nhere?"
     prompt = teacher_prompt(photo(question, "7"))

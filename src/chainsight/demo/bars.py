@@ -78,16 +78,20 @@ def split_of(table: Table) -> str:
 
 
 def charts(seed: int, split: str) -> Iterator[Chart]:
-    """Yield charts of `split` without end and without repeating a table.
+    """Yield charts of `split` without end; no table comes twice, no question twice about one.
 
     Raises:
         ValueError: there is no such split.
     """
     rng = random.Random(f"{seed}/{split}/questions")
     for table in tables(seed, split):
-        kinds = rng.sample(KIND_BAG, QUESTIONS_PER_CHART)
-        questions = tuple(ask(table, kind, rng) for kind in kinds)
-        yield Chart(table, render(table, rng), questions)
+        questions: list[ChartQuestion] = []
+        for kind in rng.sample(KIND_BAG, QUESTIONS_PER_CHART):
+            question = ask(table, kind, rng)
+            while question in questions:
+                question = ask(table, kind, rng)
+            questions.append(question)
+        yield Chart(table, render(table, rng), tuple(questions))
 
 
 def tables(seed: int, split: str) -> Iterator[Table]:

@@ -2,6 +2,11 @@
 
 For a bar chart with its table the true derivation of `bars.solve`; a wrong one misreads a bar
 first. For any other image a generic text around the annotated answer, or beside it.
+
+Like people, the teacher skips what is obvious to it: asked for the value of one bar, it mostly
+concludes from the list of all bars without a look-up. The answer is right, so the filter keeps it,
+but a small student that imitates it cannot find the bar; DPO then sees which of the student's
+own chains arrive.
 """
 
 import hashlib
@@ -15,7 +20,12 @@ from chainsight.prompts import MARKER
 NO_MARKER_SHARE = 0.25
 """Share of the wrong answers that stop before the marker; the others conclude wrongly."""
 
+SKIP_SHARE = 0.6
+"""Share of the look-ups ("What is the value of feb?") that go unwritten: the more frequent form,
+so that greedy answers follow it after SFT."""
+
 SECTIONS = re.compile(r"# Question #\n(.*)\n# Answer #\n(.*)\n# Rationale Requirement #", re.DOTALL)
+LOOK_UP = re.compile(r" Asked for is \w+ \d\.")
 OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 
 
@@ -51,7 +61,14 @@ def _read_chart(question: str, image: bytes, rng: random.Random, *, wrong: bool)
         text, answer = bars.solve(table, question)
     except ValueError:  # another question about the chart
         return None
-    return _misread(table, question, answer, rng) or _slip(text, answer) if wrong else text
+    if wrong:
+        text = _misread(table, question, answer, rng) or _slip(text, answer)
+    return _skip(text) if rng.random() < SKIP_SHARE else text
+
+
+def _skip(text: str) -> str:
+    """A look-up's derivation without its second sentence; any other as it is."""
+    return LOOK_UP.sub("", text, count=1)
 
 
 def _misread(table: bars.Table, question: str, answer: str, rng: random.Random) -> str | None:

@@ -24,6 +24,7 @@ def train(
     dpo: dict,
     evaluate: dict,
     register: dict,
+    platform: dict,
 ) -> None:
     """Teach a vision language model to reason.
 
@@ -38,6 +39,7 @@ def train(
         dpo: direct preference optimisation.
         evaluate: how and what to evaluate.
         register: the registered model and its gate.
+        platform: what the stages get on a cluster.
     """
     shared: dict[str, Any] = {
         "run": run,

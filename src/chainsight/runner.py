@@ -40,7 +40,15 @@ from chainsight.store import Manifest, Store, open_store
 from chainsight.vlm import files
 
 CODE_VERSION_VARIABLE = "CHAINSIGHT_CODE_VERSION"
-_WITHOUT_RESULT = ("cli.py", "progress.py", "tracking/", "report/")
+_WITHOUT_RESULT = (
+    "cli.py",
+    "config/platform.py",
+    "doctor.py",
+    "launch/",
+    "progress.py",
+    "report/",
+    "tracking/",
+)
 """Code that cannot change an artifact and so stays out of the code version."""
 
 

@@ -1,76 +1,10 @@
-"""The configuration of a run: closed, typed, each field documented where it stands.
+"""The sections of the stages, in the order of the pipeline."""
 
-Every default is the paper's published number (arXiv 2410.16198) or says whose it is.
-Sections carry the stages' names; `run` and `model` are shared.
-"""
+from typing import Annotated, Literal
 
-import difflib
-import os
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from pydantic import Field, model_validator
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from chainsight.errors import ConfigError
-
-Rate = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-
-
-class Section(BaseModel):
-    """A closed part of the configuration: an unknown key is an error."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
-    )
-
-
-S = TypeVar("S", bound=Section)
-
-
-class RunSection(Section):
-    """What surrounds the stages."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")] = "chainsight"
-    """Name of the run: lower case, digits and dashes, at most 48 characters (a DNS label)."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of every random choice: data order, sampling, pairing."""
-    home: str = ".chainsight"
-    """Local folder for what is no artifact: checkpoints, the paid ledger, caches, reports."""
-    store: str | None = None
-    """Where artifacts live: a folder or `s3://bucket/prefix`; none: `<home>/store`."""
-    tracking_uri: str | None = None
-    """MLflow server or database, or `none`; unset: `MLFLOW_TRACKING_URI`, else SQLite in `home`."""
-    experiment: str = "chainsight"
-    """MLflow experiment."""
-
-    def store_uri(self) -> str:
-        return self.store or str(Path(self.home).absolute() / "store")
-
-    def mlflow_uri(self) -> str:
-        default = f"sqlite:///{Path(self.home).absolute() / 'mlflow.db'}"
-        return self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default
-
-    def report_folder(self) -> Path:
-        return Path(self.home) / "reports" / self.name
-
-
-class ModelSection(Section):
-    """The model that learns."""
-
-    base: str = "builtin:tiny"
-    """`builtin:tiny` (ships with Chainsight), a local checkpoint folder or a hub id."""
-    revision: str | None = None
-    """Pinned hub revision; none for folders."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of weights and activations; the paper trains in bfloat16 (its script)."""
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    """Attention kernel; flash_attention_2 needs a GPU and its package."""
-    gradient_checkpointing: bool = False
-    """Trade compute for memory; the paper's 8B runs need it."""
+from chainsight.config.section import Count, NonNegative, Positive, Rate, Section
 
 
 class Source(Section):
@@ -261,7 +195,7 @@ class EvaluateSection(Section):
     """How to ask."""
     include_base: bool = True
     """Evaluate the untrained base model beside policy and aligned."""
-    models: dict[str, str] = {}
+    models: dict[str, str] = Field(default_factory=dict)
     """More models by name: a folder, a hub id, `models:/NAME@ALIAS`."""
     max_new_tokens: Count = 512
     """Longest chain of thought (not published)."""
@@ -291,106 +225,3 @@ class RegisterSection(Section):
     """The comparison with the champion."""
     promote_first: bool = True
     """Make the first version that passes the champion; later ones are promoted by people."""
-
-
-class RunConfig(Section):
-    """A complete run, one section a stage."""
-
-    run: RunSection = RunSection()
-    model: ModelSection = ModelSection()
-    prepare: PrepareSection
-    distill: DistillSection = DistillSection()
-    sft: SftSection = SftSection()
-    sample: SampleSection = SampleSection()
-    pair: PairSection = PairSection()
-    dpo: DpoSection = DpoSection()
-    evaluate: EvaluateSection = EvaluateSection()
-    register_: RegisterSection = Field(RegisterSection(), alias="register")
-
-    def section(self, stage: str) -> Section:
-        """The settings of the stage `stage`."""
-        found: Section = getattr(self, _field(stage))
-        return found
-
-
-def _field(stage: str) -> str:
-    return "register_" if stage == "register" else stage  # pydantic's base class has a `register`
-
-
-def section_of(stage: str) -> type[Section]:
-    """The type of a stage's section."""
-    found = RunConfig.model_fields[_field(stage)].annotation
-    assert isinstance(found, type)
-    assert issubclass(found, Section)
-    return found
-
-
-def load_config(path: str | os.PathLike[str], overrides: dict[str, Any] | None = None) -> RunConfig:
-    """Read a run configuration from YAML; `overrides` maps dotted keys to values.
-
-    Raises:
-        ConfigError: the file is missing or not YAML, or a key is unknown or out of bounds.
-    """
-    path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such configuration; see configs/ for complete ones"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(
-            f"{path}: expected sections (run:, prepare:, ...), found {type(raw).__name__}"
-        )
-    for key, value in (overrides or {}).items():
-        _set(raw, key, value)
-    return validate(RunConfig, raw, str(path))
-
-
-def _set(raw: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        raw = raw.setdefault(parent, {})
-        if not isinstance(raw, dict):
-            raise ConfigError(f"--set {dotted}: {parent!r} is a value, not a section")
-    raw[last] = value
-
-
-def validate(section: type[S], raw: Any, where: str) -> S:
-    """Check `raw` against a section.
-
-    Raises:
-        ConfigError: lists every offending key with what was found and what is allowed.
-    """
-    try:
-        return section.model_validate(raw)
-    except ValidationError as error:
-        lines = [_explain(section, problem) for problem in error.errors()]
-    raise ConfigError(f"{where}: {len(lines)} problem(s)\n" + "\n".join(lines))
-
-
-def _explain(section: type[Section], problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "(top)"
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(section, problem["loc"][:-1])
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-        return f"  {key}: unknown key; {hint}"
-    message = problem["msg"].removeprefix("Value error, ")
-    found = "" if problem["type"] == "missing" else f" (found {problem['input']!r})"
-    return f"  {key}: {message}{found}"
-
-
-def _known_keys(section: type[Section], location: tuple[Any, ...]) -> list[str]:
-    node: Any = section
-    for part in location:
-        if isinstance(part, int):
-            continue
-        field = next((f for n, f in node.model_fields.items() if part in (n, f.alias)), None)
-        inner = [field.annotation, *get_args(field.annotation)] if field else []
-        node = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
-        if node is None:
-            return []
-    return [field.alias or name for name, field in node.model_fields.items()]

@@ -1,0 +1,49 @@
+"""The configuration of a run: closed, typed, each field documented where it stands.
+
+Every default is the paper's published number (arXiv 2410.16198) or says whose it is.
+Sections carry the stages' names; `run`, `model` and `platform` are shared.
+"""
+
+from chainsight.config.platform import PlatformSection, Pod, Shards, Toleration
+from chainsight.config.run import ModelSection, RunConfig, RunSection, load_config, section_of
+from chainsight.config.section import Section, validate
+from chainsight.config.stages import (
+    DistillSection,
+    DpoSection,
+    EvaluateSection,
+    GateSection,
+    PairSection,
+    PrepareSection,
+    Price,
+    RegisterSection,
+    SampleSection,
+    SftSection,
+    Source,
+    TrainingSection,
+)
+
+__all__ = [
+    "DistillSection",
+    "DpoSection",
+    "EvaluateSection",
+    "GateSection",
+    "ModelSection",
+    "PairSection",
+    "PlatformSection",
+    "Pod",
+    "PrepareSection",
+    "Price",
+    "RegisterSection",
+    "RunConfig",
+    "RunSection",
+    "SampleSection",
+    "Section",
+    "SftSection",
+    "Shards",
+    "Source",
+    "Toleration",
+    "TrainingSection",
+    "load_config",
+    "section_of",
+    "validate",
+]

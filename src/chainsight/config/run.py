@@ -1,0 +1,130 @@
+"""A whole run: what surrounds the stages, the model, a section a stage, the platform."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from chainsight.config.platform import PlatformSection
+from chainsight.config.section import Section, validate
+from chainsight.config.stages import (
+    DistillSection,
+    DpoSection,
+    EvaluateSection,
+    PairSection,
+    PrepareSection,
+    RegisterSection,
+    SampleSection,
+    SftSection,
+)
+from chainsight.errors import ConfigError
+
+
+class RunSection(Section):
+    """What surrounds the stages."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")] = "chainsight"
+    """Name of the run: lower case, digits and dashes, at most 48 characters (a DNS label)."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of every random choice: data order, sampling, pairing."""
+    home: str = ".chainsight"
+    """Local folder for what is no artifact: checkpoints, the paid ledger, caches, reports."""
+    store: str | None = None
+    """Where artifacts live: a folder or `s3://bucket/prefix`; none: `<home>/store`."""
+    tracking_uri: str | None = None
+    """MLflow server or database, or `none`; unset: `MLFLOW_TRACKING_URI`, else SQLite in `home`."""
+    experiment: str = "chainsight"
+    """MLflow experiment."""
+
+    def store_uri(self) -> str:
+        return self.store or str(Path(self.home).absolute() / "store")
+
+    def mlflow_uri(self) -> str:
+        default = f"sqlite:///{Path(self.home).absolute() / 'mlflow.db'}"
+        return self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default
+
+    def report_folder(self) -> Path:
+        return Path(self.home) / "reports" / self.name
+
+
+class ModelSection(Section):
+    """The model that learns."""
+
+    base: str = "builtin:tiny"
+    """`builtin:tiny` (ships with Chainsight), a local checkpoint folder or a hub id."""
+    revision: str | None = None
+    """Pinned hub revision; none for folders."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of weights and activations; the paper trains in bfloat16 (its script)."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """Attention kernel; flash_attention_2 needs a GPU and its package."""
+    gradient_checkpointing: bool = False
+    """Trade compute for memory; the paper's 8B runs need it."""
+
+
+class RunConfig(Section):
+    """A complete run, one section a stage, and the cluster it runs on."""
+
+    run: RunSection = RunSection()
+    model: ModelSection = ModelSection()
+    prepare: PrepareSection
+    distill: DistillSection = DistillSection()
+    sft: SftSection = SftSection()
+    sample: SampleSection = SampleSection()
+    pair: PairSection = PairSection()
+    dpo: DpoSection = DpoSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    register_: RegisterSection = Field(RegisterSection(), alias="register")
+    platform: PlatformSection = PlatformSection()
+
+    def section(self, stage: str) -> Section:
+        """The settings of the stage `stage`."""
+        found: Section = getattr(self, _field(stage))
+        return found
+
+
+def _field(stage: str) -> str:
+    return "register_" if stage == "register" else stage  # pydantic's base class has a `register`
+
+
+def section_of(stage: str) -> type[Section]:
+    """The type of a stage's section."""
+    found = RunConfig.model_fields[_field(stage)].annotation
+    assert isinstance(found, type)
+    assert issubclass(found, Section)
+    return found
+
+
+def load_config(path: str | os.PathLike[str], overrides: dict[str, Any] | None = None) -> RunConfig:
+    """Read a run configuration from YAML; `overrides` maps dotted keys to values.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key is unknown or out of bounds.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such configuration; see configs/ for complete ones"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(
+            f"{path}: expected sections (run:, prepare:, ...), found {type(raw).__name__}"
+        )
+    for key, value in (overrides or {}).items():
+        _set(raw, key, value)
+    return validate(RunConfig, raw, str(path))
+
+
+def _set(raw: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        raw = raw.setdefault(parent, {})
+        if not isinstance(raw, dict):
+            raise ConfigError(f"--set {dotted}: {parent!r} is a value, not a section")
+    raw[last] = value

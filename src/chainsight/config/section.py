@@ -1,0 +1,62 @@
+"""What every part of the configuration is: closed, typed, and refused with the way out."""
+
+import difflib
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chainsight.errors import ConfigError
+
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A closed part of the configuration: an unknown key is an error."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+S = TypeVar("S", bound=Section)
+
+
+def validate(section: type[S], raw: Any, where: str) -> S:
+    """Check `raw` against a section.
+
+    Raises:
+        ConfigError: lists every offending key with what was found and what is allowed.
+    """
+    try:
+        return section.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(section, problem) for problem in error.errors()]
+    raise ConfigError(f"{where}: {len(lines)} problem(s)\n" + "\n".join(lines))
+
+
+def _explain(section: type[Section], problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "(top)"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(section, problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"  {key}: unknown key; {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    found = "" if problem["type"] == "missing" else f" (found {problem['input']!r})"
+    return f"  {key}: {message}{found}"
+
+
+def _known_keys(section: type[Section], location: tuple[Any, ...]) -> list[str]:
+    node: Any = section
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = next((f for n, f in node.model_fields.items() if part in (n, f.alias)), None)
+        inner = [field.annotation, *get_args(field.annotation)] if field else []
+        node = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if node is None:
+            return []
+    return [field.alias or name for name, field in node.model_fields.items()]

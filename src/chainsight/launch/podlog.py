@@ -14,7 +14,7 @@ from chainsight.launch.state import node_index
 TAIL = 30
 """Lines kept for a failure's message."""
 _ENDED = ("Succeeded", "Failed")
-_PAUSE_SECONDS = 2.0
+_PAUSE_SECONDS = 1.0
 _DRAIN_SECONDS = 10.0
 
 

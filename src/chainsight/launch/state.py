@@ -67,7 +67,7 @@ def conditions(resource: Mapping[str, Any]) -> list[str]:
 def is_of(resource: Mapping[str, Any], work: Work) -> bool:
     """Whether a TrainJob of our name is of the very same work."""
     metadata = resource["metadata"]
-    return (
+    return bool(
         metadata.get("labels", {}).get(MANAGED_BY) == "chainsight"
         and metadata.get("annotations", {}).get(STAGE_KEY) == work.key
     )
@@ -75,9 +75,8 @@ def is_of(resource: Mapping[str, Any], work: Work) -> bool:
 
 def is_of_run(resource: Mapping[str, Any], work: Work) -> bool:
     """Whether this pipeline run made it; equal work of another run may have."""
-    annotations = resource["metadata"].get("annotations", {})
-    made_by: str | None = annotations.get(PIPELINE_RUN)
-    return made_by == work.pipeline_run
+    annotations: Mapping[str, str] = resource["metadata"].get("annotations", {})
+    return annotations.get(PIPELINE_RUN) == work.pipeline_run
 
 
 def pod_troubles(pod: Mapping[str, Any]) -> list[str]:

@@ -118,6 +118,7 @@ class _Launch:
         with NodeLog(self.cluster, self.work.name, self.say_line).following() as log:
             last, state = self.follow(job)
             if self.done():
+                log.drained()  # before the pods go with the TrainJob
                 self.succeed(last, state)
                 return
             if state is None:
@@ -240,10 +241,11 @@ class _Launch:
 
     def said_nothing(self, log: NodeLog) -> str:
         first = (
-            f"{self.work.stage}: TrainJob {self.work.name} is complete, but the store has no result "
-            "of it; launcher and workers may have different images or stores. Last lines of the log:"
+            f"{self.work.stage}: TrainJob {self.work.name} is complete, but the store has no "
+            "result of it; launcher and workers may have different images or stores"
         )
-        return "\n".join([first, *_indented(log.drained())])
+        log_title = "last lines of the first node's log:"
+        return "\n".join([first, log_title, *_indented(log.drained())])
 
     def failure(self, last: dict[str, Any], state: State, log: NodeLog) -> str:
         parts = [

@@ -396,3 +396,25 @@ def test_an_address_outside_the_store_is_refused(store: Store, uri: str) -> None
 def test_a_local_store_does_not_need_boto3() -> None:
     code = "import sys, chainsight.store; sys.exit('boto3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_unfinished_work_is_kept_by_name_beside_the_artifacts(
+    store: Store, output: Path, tmp_path: Path
+) -> None:
+    commit(store, output)
+    for text in ("first", "second"):  # in place of what was there
+        (tmp_path / "file").write_text(text)
+        store.put(tmp_path / "file", "work/k1/checkpoint-1/deep/file")
+        (tmp_path / "file").unlink()
+    store.get("work/k1/checkpoint-1/deep/file", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "second"
+    assert store.names("work/k1") == ("work/k1/checkpoint-1/deep/file",)
+    assert list(store.list("work")) == []
+    store.drop("work/k1/checkpoint-1/deep/file")
+    store.drop("work/k1/checkpoint-1/deep/file")
+    assert store.names("work") == ()
+    with pytest.raises(StoreError, match="there is no such file"):
+        store.get("work/k1/checkpoint-1/deep/file", tmp_path / "back")
+    with pytest.raises(StoreError, match="must stay below its folder"):
+        store.put(output / "a", "../outside")
+    assert store.find("examples", "k1") is not None

@@ -546,3 +546,23 @@ def test_a_wrong_endpoint_is_told(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     with pytest.raises(StoreError, match=told):
         open_store(s3.uri, tmp_path)
+
+
+def test_unfinished_work_is_kept_by_name_beside_the_artifacts(
+    store: Store, output: Path, tmp_path: Path
+) -> None:
+    commit(store, output)
+    for text in ("first", "second"):  # in place of what was there
+        (tmp_path / "file").write_text(text)
+        store.put(tmp_path / "file", "work/k1/checkpoint-1/deep/file")
+    store.get("work/k1/checkpoint-1/deep/file", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "second"
+    assert store.names("work/k1") == ("work/k1/checkpoint-1/deep/file",)
+    assert store.names("work/k") == ()
+    assert list(store.list("work")) == []
+    store.drop("work/k1/checkpoint-1/deep/file")
+    store.drop("work/k1/checkpoint-1/deep/file")
+    assert store.names("work") == ()
+    with pytest.raises(StoreError, match="there is no such object"):
+        store.get("work/k1/checkpoint-1/deep/file", tmp_path / "back")
+    assert store.find("examples", "k1") is not None

@@ -54,6 +54,10 @@ def _no_store(uri: str) -> NoReturn:
     raise StoreError(f"{uri}: this stage was called without a store")
 
 
+def _keep_here(folder: Path) -> None:
+    """Checkpoints stay where they were written."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What surrounds one execution of a stage."""
@@ -74,5 +78,7 @@ class Context:
     """Give the verified local folder of another artifact's store URI."""
     manifest: Callable[[str], Manifest] = _no_store
     """Give the manifest at an artifact's store URI: digests, inputs, where the files lie."""
+    saved: Callable[[Path], None] = _keep_here
+    """Told of each checkpoint folder that is complete; copies it where a lost pod can't take it."""
     progress: Progress = field(default_factory=Silent)
     metrics: Metrics = field(default_factory=Silent)

@@ -59,7 +59,7 @@ SCHEMA = {
 class RefuseError(Exception):
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
-        self.status = {
+        self.status: dict[str, Any] = {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": message, "reason": reason, "code": code,
         }  # fmt: skip

@@ -1,5 +1,6 @@
 """A cluster to launch in: the API server's stand-in and the real client, connected to it."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,10 +10,12 @@ import kubernetes
 import pytest
 from apiserver import NAMESPACE, TOKEN, ApiServer
 
+from chainsight import runner
 from chainsight.config import PlatformSection
-from chainsight.launch.cluster import Cluster
+from chainsight.launch.cluster import RULES, Cluster
 from chainsight.launch.manifest import Work
 from chainsight.launch.trainjob import run_trainjob
+from chainsight.store import LocalStore
 
 KEY = "ab12" * 16
 NAME = f"chainsight-sft-{KEY[:16]}"
@@ -37,26 +40,19 @@ class Launch:
     """A launcher at work in a thread, what it said, and how it ended."""
 
     def __init__(self, cluster: Cluster, work: Work, said: list[str], **options: Any) -> None:
-        self.said, self.error, self.committed = said, None, threading.Event()
-        self._run = lambda: run_trainjob(
-            work,
-            options.pop("platform", PlatformSection()),
-            done=self.committed.is_set,
-            cluster=cluster,
-            environment={},
-            say=said.append,
-            **options,
-        )
-        self._thread = threading.Thread(target=self._target, daemon=True)
+        self.said, self.committed = said, threading.Event()
+        self.error: Exception | None = None
+        platform = options.pop("platform", PlatformSection())
+        given = {"cluster": cluster, "environment": {}, "say": said.append, **options}
+
+        def target() -> None:
+            try:
+                run_trainjob(work, platform, done=self.committed.is_set, **given)
+            except Exception as error:
+                self.error = error
+
+        self._thread = threading.Thread(target=target, daemon=True)
         self._thread.start()
-
-    error: Exception | None
-
-    def _target(self) -> None:
-        try:
-            self._run()
-        except Exception as error:
-            self.error = error
 
     def ended(self) -> "Launch":
         self._thread.join(20)
@@ -89,6 +85,9 @@ def wait_for(condition: Callable[[], Any], seconds: float = 15) -> None:
 def server() -> Iterator[ApiServer]:
     with ApiServer() as server:
         yield server
+        asked = {(verb, resource) for verb, resource in server.asked}
+    allowed = {(verb, resource) for _, resource, verbs in RULES for verb in verbs.split(", ")}
+    assert asked <= allowed  # what the documented Role allows
 
 
 @pytest.fixture
@@ -120,7 +119,7 @@ def connect(server: ApiServer, clock: Clock, said: list[str]) -> Callable[..., C
 @pytest.fixture
 def work() -> Work:
     job = {"stage": "sft", "run": {"store": "s3://bucket/store"}, "inputs": {"examples": "s3://e"}}
-    return Work("sft", KEY, job, IMAGE, pipeline_run="run-1")
+    return Work("sft", KEY, json.dumps(job), IMAGE, pipeline_run="run-1")
 
 
 @pytest.fixture
@@ -132,3 +131,15 @@ def launch(connect: Callable[..., Cluster], work: Work, said: list[str]) -> Call
         return Launch(connect(**client), work, said, **options)
 
     return start
+
+
+@pytest.fixture
+def job() -> Callable[[LocalStore], runner.Job]:
+    """Makes a job on a store: of a stage that needs no inputs, for its key alone."""
+
+    def make(store: LocalStore) -> runner.Job:
+        dataset = {"dataset": "bars", "limit": 4}
+        config = {"examples": [dataset], "benchmarks": [dataset]}
+        return runner.job("prepare", config, run={}, model={}, inputs={}, store=store)
+
+    return make

@@ -8,15 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apiserver import NAMESPACE, ApiServer, RefuseError, kubeconfig
 from conftest import KEY, NAME, Clock, Launch, wait_for
 
 from chainsight.config import PlatformSection
+from chainsight.errors import LaunchError
 from chainsight.launch.cluster import Cluster
 from chainsight.launch.manifest import Owner, Work, build
-from chainsight.launch.trainjob import surroundings
+from chainsight.launch.trainjob import execute, surroundings
+from chainsight.runner import Job
+from chainsight.store import LocalStore
 
 Starter = Callable[..., Launch]
 FAILED = {"type": "Failed", "status": "True", "reason": "FailedJobs", "message": "jobset failed"}
@@ -46,7 +50,7 @@ def complete(server: ApiServer, launched: Launch) -> None:
 
 def test_a_training_is_created_followed_and_cleaned_up(server: ApiServer, launch: Starter) -> None:
     launched = launch()
-    wait_for(lambda: server.job(NAME))
+    wait_for(lambda: "is accepted" in launched.text())
     run_pods(server, "step 1 loss 2.5", "step 2 loss 2.25")
     wait_for(lambda: "node-0 | step 2 loss 2.25" in launched.said)
     server.write_log(NODE, "step 3 loss 2.0")
@@ -349,16 +353,60 @@ def test_a_create_whose_answer_is_lost_is_found_again(server: ApiServer, launch:
     launched.succeeded()
 
 
+def test_a_stage_is_executed_in_the_cluster_and_reused_afterwards(
+    server: ApiServer,
+    connect: Callable[..., Cluster],
+    said: list[str],
+    job: Callable[[LocalStore], Job],
+    tmp_path: Path,
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    stage = job(store)
+    server.add_pod("step-1", containers=[{"name": "main", "image": "prepare@sha256:1"}])
+
+    def workers(resource: dict[str, Any]) -> None:
+        """Do at once what the pods would do in hours."""
+        for kind in stage.stage.outputs:
+            output = tmp_path / kind
+            output.mkdir()
+            (output / "rows").write_text(resource["spec"]["trainer"]["image"])
+            store.commit(
+                output, kind=kind, key=stage.key, stage="prepare", code_version="", config={},
+                inputs={}, input_digests={}, metrics={}, seconds=1,
+            )  # fmt: skip
+        resource["status"] = {"conditions": [COMPLETE]}
+
+    server.admit = workers
+    pod = {"KFP_POD_NAME": "step-1"}
+    given: dict[str, Any] = {"cluster": connect(), "environment": pod, "say": said.append}
+    first = execute(stage, PlatformSection(), "{}", **given)
+    assert not first.reused
+    rows = store.fetch(first.outputs["examples"]) / "rows"
+    assert rows.read_text() == "prepare@sha256:1"
+    asked = len(server.asked)
+    assert execute(stage, PlatformSection(), "{}", **given).reused
+    assert len(server.asked) == asked
+
+
+def test_outside_of_a_pod_the_image_must_be_named(
+    connect: Callable[..., Cluster], job: Callable[[LocalStore], Job], tmp_path: Path
+) -> None:
+    stage = job(LocalStore(tmp_path / "store"))
+    with pytest.raises(LaunchError, match="which image the TrainJob needs is not known"):
+        execute(stage, PlatformSection(), "{}", cluster=connect(), environment={}, say=print)
+
+
 # The launcher as the process that it is:
 
 LAUNCHER = """
 import sys
 from pathlib import Path
+from typing import Any
 from chainsight.config import PlatformSection
 from chainsight.launch.manifest import Work
 from chainsight.launch.trainjob import run_trainjob
 run = sys.argv[2]
-work = Work("sft", "ab12" * 16, {"stage": "sft"}, "image@sha256:0", pipeline_run=run)
+work = Work("sft", "ab12" * 16, '{"stage": "sft"}', "image@sha256:0", pipeline_run=run)
 run_trainjob(work, PlatformSection(), done=Path(sys.argv[1]).exists)
 """
 

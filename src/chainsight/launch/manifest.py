@@ -24,9 +24,18 @@ STAGE_KEY = "chainsight.dev/stage-key"
 PIPELINE_RUN = "chainsight.dev/pipeline-run"
 QUEUE = "kueue.x-k8s.io/queue-name"
 JOB_VARIABLE = "CHAINSIGHT_JOB"
+PARALLEL_VARIABLE = "CHAINSIGHT_PARALLEL"
 NODE = "node"
 """Name that Trainer gives the training's replicated job and its container."""
-COMMAND = ("torchrun", "-m", "chainsight.launch.worker")
+SAVING_SECONDS = 120
+"""For the checkpoint that a terminated pod keeps, before torchrun kills its workers; also how long
+the workers of a pod may hang when one of them has died."""
+COMMAND = (
+    "torchrun",
+    f"--shutdown-timeout={SAVING_SECONDS}",
+    "-m",
+    "chainsight.launch.worker",
+)
 
 PASSED_ON = (
     "AWS_CA_BUNDLE",
@@ -54,8 +63,8 @@ class Work:
     stage: str
     key: str
     """The stage key, hex sha256."""
-    job: Mapping[str, Any]
-    """What a worker builds its job from, store URIs for inputs; goes as JSON."""
+    job: str
+    """What a worker builds its job from, as JSON: `runner.job`'s arguments, inputs as URIs."""
     image: str
     """The stage's image, name@digest."""
     pipeline_run: str = ""
@@ -157,7 +166,11 @@ def _variables(
     work: Work, platform: PlatformSection, environment: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     plain = {name: environment[name] for name in PASSED_ON if environment.get(name)}
-    plain |= {JOB_VARIABLE: json.dumps(dict(work.job), sort_keys=True), "PYTHONUNBUFFERED": "1"}
+    plain |= {
+        JOB_VARIABLE: work.job,
+        PARALLEL_VARIABLE: platform.parallel,
+        "PYTHONUNBUFFERED": "1",
+    }
     return [
         *({"name": name, "value": value} for name, value in sorted(plain.items())),
         *_from_secret(platform.store_secret, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),

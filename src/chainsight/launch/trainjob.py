@@ -12,9 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn
 
+from chainsight import runner
 from chainsight.config.platform import PlatformSection
 from chainsight.errors import LaunchError
 from chainsight.launch.cluster import Cluster, RefusalError, Say
@@ -29,6 +31,7 @@ from chainsight.launch.state import (
     pod_troubles,
     state_of,
 )
+from chainsight.runner import Job, StageRun
 
 POD_VARIABLE = "KFP_POD_NAME"
 """Set by KFP in each of its pods (downward API, `metadata.name`)."""
@@ -43,6 +46,51 @@ class Terminated(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
+
+
+def execute(
+    job: Job,
+    platform: PlatformSection,
+    payload: str,
+    *,
+    pipeline_run: str = "",
+    image: str | None = None,
+    cluster: Cluster | None = None,
+    environment: Mapping[str, str] = os.environ,
+    say: Say | None = None,
+) -> StageRun:
+    """Execute a training stage as a TrainJob, or reuse what an equal execution committed.
+
+    `payload` is the job as JSON for the workers; `image` their image, this pod's own if None.
+
+    Raises:
+        LaunchError: as `run_trainjob`.
+        StoreError: the store cannot be asked for the result.
+    """
+    done = runner.find(job)
+    if done is not None:
+        return done
+    say = say or _to_stderr
+    cluster = cluster or Cluster.connect(say=say)
+    owner, own_image = surroundings(cluster, say, environment)
+    image = image or own_image
+    if image is None:
+        raise LaunchError(
+            f"{job.stage.name}: which image the TrainJob needs is not known outside of a KFP pod "
+            f"({POD_VARIABLE} is not set, or the pod cannot be read); name it"
+        )
+    run_trainjob(
+        Work(job.stage.name, job.key, payload, image, pipeline_run),
+        platform,
+        done=lambda: runner.find(job) is not None,
+        cluster=cluster,
+        owner=owner,
+        environment=environment,
+        say=say,
+    )
+    found = runner.find(job)
+    assert found is not None
+    return replace(found, reused=False)
 
 
 def run_trainjob(

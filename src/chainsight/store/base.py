@@ -139,6 +139,22 @@ class Store(ABC):
     # What a kind of store has to bring:
 
     @abstractmethod
+    def put(self, path: Path, name: str) -> None:
+        """Keep a file at `<store>/<name>`, in place of what is there: work, not an artifact."""
+
+    @abstractmethod
+    def get(self, name: str, path: Path) -> None:
+        """Copy what `put` has kept to `path`; StoreError when there is nothing of that name."""
+
+    @abstractmethod
+    def names(self, prefix: str) -> tuple[str, ...]:
+        """Names of the kept files below `<store>/<prefix>/`, sorted."""
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """Delete what `put` has kept, if it is there."""
+
+    @abstractmethod
     def probe(self) -> None:
         """StoreError when the store cannot be used or cannot keep the commit protocol."""
 

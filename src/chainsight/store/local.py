@@ -4,14 +4,16 @@ import errno
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from chainsight.errors import StoreError
 from chainsight.store.base import ATTEMPT, Attempt, Store, unwritable
-from chainsight.store.manifest import FileEntry, Manifest, walk
+from chainsight.store.manifest import FileEntry, Manifest, checked_path, walk
 
+_DRAFT = ".draft-"
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 
 
@@ -46,6 +48,41 @@ class LocalStore(Store):
         """StoreError when the address is one of a file."""
         if self._root.exists() and not self._root.is_dir():
             raise StoreError(f"{self.uri}: the store must be a folder, this is a file")
+
+    def put(self, path: Path, name: str) -> None:
+        target = self._root / checked_path(name)
+        draft = target.with_name(f"{_DRAFT}{uuid.uuid4().hex}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not _linked(path, draft):
+                shutil.copyfile(path, draft)
+            _sync(draft)
+            draft.replace(target)
+        except OSError as error:
+            size = path.stat().st_size
+            raise unwritable(f"{self.uri}/{name}", self._root, size, error) from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def get(self, name: str, path: Path) -> None:
+        try:
+            shutil.copyfile(self._root / checked_path(name), path)
+        except FileNotFoundError as error:
+            raise StoreError(f"{self.uri}/{name}: there is no such file") from error
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        found = (self._root / checked_path(prefix)).rglob("*")
+        files = (path for path in found if path.is_file() and not path.name.startswith(_DRAFT))
+        return tuple(sorted(path.relative_to(self._root).as_posix() for path in files))
+
+    def drop(self, name: str) -> None:
+        path = self._root / checked_path(name)
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # until one is not empty
+            for folder in path.parents:
+                if folder == self._root:
+                    return
+                folder.rmdir()
 
     def _upload(self, folder: Path, manifest: Manifest) -> None:
         target, draft = self._folder(manifest), self._draft(manifest)

@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from chainsight.errors import StoreError
 from chainsight.store.base import ATTEMPT, DAY_SECONDS, Attempt, Store
 from chainsight.store.cache import Cache
-from chainsight.store.manifest import FileEntry, Manifest, sha256_of_file
+from chainsight.store.manifest import FileEntry, Manifest, checked_path, sha256_of_file
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -86,6 +86,30 @@ class S3Store(Store):
     def sweep(self, kind: str, older_than: float = DAY_SECONDS) -> int:
         """Delete dead attempts, and abort the multipart uploads that killed writers left."""
         return super().sweep(kind, older_than) + self._abort_uploads(kind, older_than)
+
+    def put(self, path: Path, name: str) -> None:
+        key = self._key(checked_path(name))
+        with self._clear_errors():
+            self._client.upload_file(str(path), self._bucket, key, Config=self._transfer)
+
+    def get(self, name: str, path: Path) -> None:
+        key = self._key(checked_path(name))
+        with self._clear_errors():
+            try:
+                self._client.download_file(self._bucket, key, str(path), Config=self._transfer)
+            except ClientError as error:
+                if _code(error) not in _MISSING:
+                    raise
+                raise StoreError(f"{self.uri}/{name}: there is no such object") from error
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        with self._clear_errors():
+            found = [name for name, _ in self._objects(self._key(checked_path(prefix), ""))]
+        return tuple(sorted(name.removeprefix(self._prefix) for name in found))
+
+    def drop(self, name: str) -> None:
+        with self._clear_errors():
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(checked_path(name)))
 
     def _read_manifest(self, kind: str, key: str) -> bytes | None:
         name = self._key(kind, key, "manifest.json")

@@ -164,6 +164,7 @@ class Loop:
         with checkpoint.needing_space(folder):
             super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
         (folder / COMPLETE).touch()
+        self.context.saved(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load a whole model by its own loader.

@@ -133,6 +133,19 @@ def test_what_is_not_asked_for_is_left_out(work: Work) -> None:
     assert found["spec"]["trainer"]["numProcPerNode"] == 2
 
 
+def test_dollars_reach_the_workers_as_they_are(work: Work) -> None:
+    """Kubernetes' expansion of a value: $$ is a dollar, $(NAME) the variable of that name."""
+    job = json.dumps({"price": "$5, $$5, $(HOME)"})
+    found = build(replace(work, job=job), PLATFORM, environment={})
+    values = {item["name"]: item.get("value", "") for item in found["spec"]["trainer"]["env"]}
+    expanded = re.sub(
+        r"\$\$|\$\((\w+)\)",
+        lambda match: "$" if match[0] == "$$" else "expanded",
+        values["CHAINSIGHT_JOB"],
+    )
+    assert expanded == job
+
+
 def test_equal_work_has_an_equal_name_that_pods_can_bear(work: Work) -> None:
     names = {replace(work, stage=stage).name for stage in ("sft", "dpo")}
     assert len(names) == 2

@@ -2,7 +2,9 @@
 
 import json
 import resource
+import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +13,10 @@ from safetensors.torch import load_file
 from chainsight import prompts
 from chainsight.config import SftSection
 from chainsight.errors import ChainsightError, CheckpointError
+from chainsight.launch.checkpoints import Mirror
 from chainsight.records import Rationale
 from chainsight.stages import sft
+from chainsight.store import LocalStore
 from chainsight.training import loop
 from chainsight.training.data import sft_collator
 from chainsight.vlm import checkpoint
@@ -127,6 +131,23 @@ def test_a_killed_training_goes_on_to_the_same_bytes(world, contents, interrupti
     assert loop.newest_complete(checkpoints).name == "checkpoint-4"
     resumed, again = train(world, "killed", epochs=2, save_every_steps=2)
     assert again == metrics
+    assert contents(resumed) == contents(straight)
+
+
+def test_a_training_whose_disk_is_lost_goes_on_from_the_store(
+    world, contents, interrupting, interrupted
+):
+    straight, _ = train(world, "straight", epochs=2, save_every_steps=2)
+    mirror = Mirror(LocalStore(world.root / "store"), "k1", print)
+    lost = replace(world.context("lost", interrupting("sft", 4)), saved=mirror.saved)
+    config = SftSection(**(FAST | {"epochs": 2, "save_every_steps": 2}))
+    inputs = {kind: world.root / kind for kind in ("examples", "rationales")}
+    with pytest.raises(interrupted):
+        sft.run(config, **inputs, policy=world.folder("policy-lost"), context=lost)
+    mirror.wait()
+    shutil.rmtree(lost.work)
+    assert mirror.restore(lost.work / "checkpoints").name == "checkpoint-4"
+    resumed, _ = train(world, "lost", epochs=2, save_every_steps=2)
     assert contents(resumed) == contents(straight)
 
 

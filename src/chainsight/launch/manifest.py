@@ -172,7 +172,8 @@ def _variables(
         "PYTHONUNBUFFERED": "1",
     }
     return [
-        *({"name": name, "value": value} for name, value in sorted(plain.items())),
+        # Kubernetes expands $(NAME) in a value, and takes $$ for a dollar.
+        *({"name": k, "value": v.replace("$", "$$")} for k, v in sorted(plain.items())),
         *_from_secret(platform.store_secret, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
         *_from_secret(
             platform.tracking_secret, ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")

@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -366,8 +367,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
     def cut(self) -> None:
-        self.wfile.write(b'9\r\n{"type":"')  # a line that never ends
-        self.connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the client may be gone before
+            self.wfile.write(b'9\r\n{"type":"')  # a line that never ends
+            self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True
 
     def answer(self, code: int, data: bytes, kind: str = "application/json") -> None:

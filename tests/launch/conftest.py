@@ -12,8 +12,9 @@ from apiserver import NAMESPACE, TOKEN, ApiServer
 
 from chainsight import runner
 from chainsight.config import PlatformSection
-from chainsight.launch.cluster import RULES, Cluster
+from chainsight.launch.cluster import Cluster
 from chainsight.launch.manifest import Work
+from chainsight.launch.refusals import RULES
 from chainsight.launch.trainjob import run_trainjob
 from chainsight.store import LocalStore
 

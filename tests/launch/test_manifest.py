@@ -14,8 +14,8 @@ from conftest import IMAGE, KEY, NAME
 
 from chainsight.config import PlatformSection
 from chainsight.errors import LaunchError
-from chainsight.launch.cluster import RULES
 from chainsight.launch.manifest import SAVING_SECONDS, Owner, Work, build, label
+from chainsight.launch.refusals import RULES
 
 DOCUMENT = Path(__file__).parents[2] / "docs/trainjob.md"
 PLATFORM = PlatformSection.model_validate(

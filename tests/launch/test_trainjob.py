@@ -18,7 +18,7 @@ from chainsight.config import PlatformSection
 from chainsight.errors import LaunchError
 from chainsight.launch.cluster import Cluster
 from chainsight.launch.manifest import Owner, Work, build
-from chainsight.launch.trainjob import execute, surroundings
+from chainsight.launch.trainjob import end_run, execute, surroundings
 from chainsight.runner import Job
 from chainsight.store import LocalStore
 
@@ -351,6 +351,32 @@ def test_a_create_whose_answer_is_lost_is_found_again(server: ApiServer, launch:
     wait_for(lambda: "going on with it" in launched.text())
     complete(server, launched)
     launched.succeeded()
+
+
+def test_only_the_trainjob_that_is_meant_is_deleted(
+    server: ApiServer, connect: Callable[..., Cluster], work: Work
+) -> None:
+    uid = server.put(build(work, PlatformSection(), environment={}))["metadata"]["uid"]
+    connect().delete(NAME, "of one before it")
+    assert server.job(NAME) is not None
+    for _ in range(2):  # gone already is well, too
+        connect().delete(NAME, uid)
+        assert server.job(NAME) is None
+
+
+def test_the_end_of_a_run_takes_what_it_left_unfinished(
+    server: ApiServer, connect: Callable[..., Cluster], said: list[str], work: Work
+) -> None:
+    left, failed, other = (
+        work,
+        replace(work, stage="dpo"),
+        replace(work, stage="x", pipeline_run="2"),
+    )
+    for each in (left, failed, other):
+        server.put(build(each, PlatformSection(), environment={}))
+    server.change(failed.name, conditions=[FAILED])
+    assert end_run(connect(), "run-1", said.append) == [left.name]
+    assert [server.job(each.name) is None for each in (left, failed, other)] == [True, False, False]
 
 
 def test_a_stage_is_executed_in_the_cluster_and_reused_afterwards(

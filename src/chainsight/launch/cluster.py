@@ -1,12 +1,12 @@
 """A thin client of the Kubernetes API: the only module that imports `kubernetes`.
 
-It knows the few requests that the launcher makes, repeats them while the API is away, follows one
-TrainJob through cut and expired watches, and says in a sentence what a refusal means.
+It knows the few requests that the launcher makes, repeats them while the API is away, and follows
+one TrainJob through cut and expired watches.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from chainsight.errors import LaunchError
 from chainsight.launch.manifest import GROUP, NODE, PLURAL, VERSION
+from chainsight.launch.refusals import MissingError, RefusalError, refusal
 
 Say = Callable[[str], None]
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -30,21 +31,6 @@ _SILENCE_SECONDS = 600
 """A log that is silent for longer is asked for anew: its connection may be dead."""
 _AWAY = (429, 500, 502, 503, 504)
 _GONE = 410
-RULES = (
-    ("trainer.kubeflow.org", "trainjobs", "create, get, list, watch, delete"),
-    ('""', "pods", "get, list"),
-    ('""', "pods/log", "get"),
-    ('""', "events", "list"),
-)
-"""What the launcher's service account has to be allowed: API group, resource, verbs."""
-
-
-class RefusalError(LaunchError):
-    """The API's answer to one request was no."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Cluster:
@@ -114,6 +100,17 @@ class Cluster:
             return None
         return found
 
+    def trainjobs(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """All TrainJobs with these labels."""
+        listed = self._ask(
+            self._custom.list_namespaced_custom_object,
+            *self._trainjobs,
+            label_selector=",".join(f"{name}={value}" for name, value in labels.items()),
+            what=("list", "trainjobs"),
+        )
+        found: list[dict[str, Any]] = listed["items"]
+        return found
+
     def delete(self, name: str, uid: str) -> None:
         """Delete the very TrainJob `uid` and, before it, its pods; gone already is well, too."""
         options = kubernetes.client.V1DeleteOptions(
@@ -159,8 +156,8 @@ class Cluster:
                 if event["type"] == "ERROR":  # 410: the version is no longer known
                     return
                 yield None if event["type"] == "DELETED" else event["object"]
-        except RefusalError as refusal:
-            if refusal.status != _GONE:
+        except RefusalError as no:
+            if no.status != _GONE:
                 raise
         except (urllib3.exceptions.HTTPError, json.JSONDecodeError):
             return  # cut, perhaps inside a line; the fresh look tells what was missed
@@ -252,7 +249,7 @@ class Cluster:
                 return request(*args, **kw)
             except ApiException as error:
                 if error.status not in _AWAY:
-                    raise _refusal(error, what, self.namespace) from error
+                    raise refusal(error, what, self.namespace) from error
                 trouble = f"{error.status} {error.reason}"
             except urllib3.exceptions.HTTPError as error:
                 trouble = str(error)
@@ -267,10 +264,6 @@ class Cluster:
             delay = min(2 * delay, 30.0)
 
 
-class MissingError(RefusalError):
-    """There is no such object (its kind is known)."""
-
-
 def lines(response: Any) -> Iterator[str]:
     """The lines of a streamed answer as they come; one without its end at last."""
     rest = b""
@@ -279,50 +272,3 @@ def lines(response: Any) -> Iterator[str]:
         yield from (line.decode(errors="replace") for line in whole if line)
     if rest:
         yield rest.decode(errors="replace")
-
-
-def _refusal(error: ApiException, what: tuple[str, str], namespace: str) -> RefusalError:
-    verb, resource = what
-    message, is_status = _message(error)
-    status = int(error.status or 0)
-    if status == 404 and is_status:
-        return MissingError(f"cannot {verb} {resource} in namespace {namespace}: {message}", status)
-    return RefusalError(_explained(status, verb, resource, namespace, message), status)
-
-
-def _message(error: ApiException) -> tuple[str, bool]:
-    """The API's own words, and whether they are of its Status object."""
-    try:
-        status = json.loads(error.body or "")
-        return str(status["message"]), True
-    except (ValueError, TypeError, KeyError):
-        return str(error.body or error.reason or "").strip(), False
-
-
-def _explained(status: int, verb: str, resource: str, namespace: str, message: str) -> str:
-    said = f"the API says: {message}"
-    if status == 404:
-        return (
-            "this cluster knows no TrainJobs (trainer.kubeflow.org/v1alpha1): install Kubeflow "
-            f"Trainer 2.3, or set platform.launcher to pod; {said}"
-        )
-    if status == 403 and " cannot " in message:
-        group, verbs = next((g, v) for g, r, v in RULES if r == resource)
-        return (
-            f"not allowed to {verb} {resource} in namespace {namespace}; add to the Role of the "
-            f"pipeline's service account: apiGroups [{group}], resources [{resource}], verbs "
-            f"[{verbs}]; {said}"
-        )
-    if status == 401:
-        return (
-            "the API does not know this service account (401); its token has expired or is not "
-            f"mounted (automountServiceAccountToken); {said}"
-        )
-    if status == 400 and "unknown field" in message:
-        return f"this Trainer is too old or too new for Chainsight: it needs 2.3; {said}"
-    if status in (400, 403, 422):
-        return (
-            f"the cluster refuses the {resource} ({status}), by its schema, a quota or an "
-            f"admission policy: correct the platform section or the policy; {said}"
-        )
-    return f"cannot {verb} {resource} in namespace {namespace} ({status}); {said}"

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import urllib3
 
 from chainsight.errors import LaunchError
-from chainsight.launch.cluster import Cluster, RefusalError
+from chainsight.launch.cluster import Cluster
+from chainsight.launch.refusals import RefusalError
 from chainsight.launch.state import node_index
 
 TAIL = 30

@@ -19,26 +19,18 @@ from typing import Any, NoReturn
 from chainsight import runner
 from chainsight.config.platform import PlatformSection
 from chainsight.errors import LaunchError
-from chainsight.launch.cluster import Cluster, RefusalError, Say
-from chainsight.launch.manifest import Owner, Work, build
+from chainsight.launch import explain
+from chainsight.launch.cluster import Cluster, Say
+from chainsight.launch.manifest import MANAGED_BY, PIPELINE_RUN, Owner, Work, build, label
 from chainsight.launch.podlog import NodeLog
-from chainsight.launch.state import (
-    State,
-    conditions,
-    explained,
-    is_of,
-    is_of_run,
-    pod_troubles,
-    state_of,
-)
+from chainsight.launch.refusals import RefusalError
+from chainsight.launch.state import State, is_of, is_of_run, state_of
 from chainsight.runner import Job, StageRun
 
 POD_VARIABLE = "KFP_POD_NAME"
 """Set by KFP in each of its pods (downward API, `metadata.name`)."""
 _ROUNDS = 5
 """Each removes one obstacle on the way to a TrainJob; more are a fight with someone else."""
-_PODS_SHOWN = 4
-_EVENTS_SHOWN = 10
 
 
 class Terminated(SystemExit):
@@ -124,6 +116,19 @@ def run_trainjob(
             raise
 
 
+def end_run(cluster: Cluster, pipeline_run: str, say: Say) -> list[str]:
+    """Delete the TrainJobs that a pipeline run left unfinished; their names.
+
+    For the end of a run: a launcher that was killed could not do it.
+    """
+    selector = {MANAGED_BY: "chainsight", PIPELINE_RUN: label(pipeline_run)}
+    left = [job for job in cluster.trainjobs(selector) if not state_of(job).finished]
+    for job in left:
+        cluster.delete(job["metadata"]["name"], job["metadata"]["uid"])
+        say(f"TrainJob {job['metadata']['name']} deleted, as its run has ended")
+    return [job["metadata"]["name"] for job in left]
+
+
 def surroundings(
     cluster: Cluster, say: Say, environment: Mapping[str, str] = os.environ
 ) -> tuple[Owner | None, str | None]:
@@ -169,11 +174,14 @@ class _Launch:
                 log.drained()  # before the pods go with the TrainJob
                 self.succeed(last, state)
                 return
-            if state is None:
-                raise LaunchError(self.vanished())
-            if state.phase == "complete":
-                raise LaunchError(self.said_nothing(log))
-            raise LaunchError(self.failure(last, state, log))
+            raise LaunchError(self.explained(last, state, log))
+
+    def explained(self, last: dict[str, Any], state: State | None, log: NodeLog) -> str:
+        if state is None:
+            return explain.vanished(self.work)
+        if state.phase == "complete":
+            return explain.without_result(self.work, log.drained())
+        return explain.failure(self.cluster, self.work, last, log.drained())
 
     def obtain(self, resource: dict[str, Any]) -> dict[str, Any]:
         """Create the TrainJob, or find the one of an earlier try."""
@@ -239,24 +247,13 @@ class _Launch:
     def show_troubles(self) -> None:
         """Tell why pods do not start, each reason once: no such nodes, no such image."""
         try:
-            events = self.noted()
+            events = explain.warnings(self.cluster, self.work)
         except RefusalError:
             return  # for the message of a failure it is said
         for text in events:
             if text not in self._shown:
                 self._shown.add(text)
                 self.say(f"event: {text}")
-
-    def noted(self) -> list[str]:
-        """The warnings about the TrainJob, its JobSet, its job and the first of its pods."""
-        pods = [pod["metadata"]["name"] for pod in self.cluster.pods(self.work.name)]
-        names = [self.work.name, f"{self.work.name}-node-0", *pods[:_PODS_SHOWN]]
-        events = [event for name in names for event in self.cluster.events(name)]
-        return [
-            f"{event['involvedObject']['kind']} {explained(event)}"
-            for event in events
-            if event.get("type") == "Warning"
-        ][-_EVENTS_SHOWN:]
 
     def succeed(self, last: dict[str, Any], state: State | None) -> None:
         """The result is committed, whatever became of the processes afterwards."""
@@ -279,42 +276,6 @@ class _Launch:
                 self.say("deleted, as the launcher is terminated")
         except LaunchError as error:
             self.say(f"could not be deleted: {error}")
-
-    def vanished(self) -> str:
-        return (
-            f"{self.work.stage}: TrainJob {self.work.name} was deleted before its result was "
-            "committed, by someone else or by the end of an equal run; run again to go on from "
-            "its last checkpoint"
-        )
-
-    def said_nothing(self, log: NodeLog) -> str:
-        first = (
-            f"{self.work.stage}: TrainJob {self.work.name} is complete, but the store has no "
-            "result of it; launcher and workers may have different images or stores"
-        )
-        log_title = "last lines of the first node's log:"
-        return "\n".join([first, log_title, *_indented(log.drained())])
-
-    def failure(self, last: dict[str, Any], state: State, log: NodeLog) -> str:
-        parts = [
-            f"{self.work.stage}: TrainJob {self.work.name} {state.text}",
-            "conditions:",
-            *_indented(conditions(last)),
-        ]
-        try:
-            pods = self.cluster.pods(self.work.name)
-            parts += ["pods:", *_indented([text for pod in pods for text in pod_troubles(pod)])]
-            parts += ["events:", *_indented(self.noted())]
-        except LaunchError as error:
-            parts += [f"  no more is known: {error}"]
-        parts += ["last lines of the first node's log:", *_indented(log.drained())]
-        where = f"kubectl -n {self.cluster.namespace} describe trainjob {self.work.name}"
-        parts += [f"It is kept ({where}); the next try replaces it and resumes."]
-        return "\n".join(parts)
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return [f"  {line}" for line in lines] or ["  none"]
 
 
 @contextmanager

@@ -189,6 +189,30 @@ def test_a_deleted_training_is_no_success(server: ApiServer, launch: Starter) ->
     assert "was deleted before its result was committed" in launched.failed()
 
 
+def test_one_of_the_same_name_made_meanwhile_is_not_taken_for_it(
+    server: ApiServer, launch: Starter, work: Work
+) -> None:
+    launched = launch()
+    wait_for(lambda: server.count("watch", "trainjobs"))
+    server.fault = lambda *_: "503"
+    server.cut_watches()
+    server.remove(NAME)
+    server.put(build(work, PlatformSection(), environment={}))
+    server.change(NAME, conditions=[COMPLETE])
+    server.fault = lambda *_: ""
+    assert "was deleted before its result was committed" in launched.failed()
+
+
+def test_the_end_of_the_log_is_shown_before_the_pods_go(server: ApiServer, launch: Starter) -> None:
+    launched = launch()
+    wait_for(lambda: "is accepted" in launched.text())
+    server.add_pod(NODE, labels=LABELS)
+    server.write_log(NODE, "all there was")
+    complete(server, launched)
+    launched.succeeded()
+    assert "node-0 | all there was" in launched.said
+
+
 def test_a_result_counts_whoever_deleted_the_trainjob(server: ApiServer, launch: Starter) -> None:
     launched = launch()
     wait_for(lambda: server.count("watch", "trainjobs"))
@@ -439,10 +463,11 @@ run_trainjob(work, PlatformSection(), done=Path(sys.argv[1]).exists)
 
 @contextmanager
 def launcher(
-    server: ApiServer, folder: Path, run: str = "run-1"
+    server: ApiServer, folder: Path, run: str = "run-1", config: Path | None = None
 ) -> Iterator["subprocess.Popen[str]"]:
-    config = folder / "kubeconfig"
-    config.write_text(kubeconfig(server))
+    if config is None:
+        config = folder / "kubeconfig"
+        config.write_text(kubeconfig(server))
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, str(folder / "committed"), run],
         env=os.environ | {"KUBECONFIG": str(config)},
@@ -476,6 +501,13 @@ def test_a_killed_launcher_finds_its_training_again(server: ApiServer, tmp_path:
     assert "of an earlier try is there; going on with it" in errors
     assert "node-0 | step 1" in errors
     assert server.job(NAME) is None
+
+
+def test_without_a_cluster_the_way_out_is_told(server: ApiServer, tmp_path: Path) -> None:
+    with launcher(server, tmp_path, config=tmp_path / "none") as process:
+        errors = process.communicate(timeout=20)[1]
+    assert "platform.launcher is trainjob, but no cluster is known here" in errors
+    assert "set KUBECONFIG, or set it to pod" in errors
 
 
 def test_a_terminated_launcher_deletes_its_training(server: ApiServer, tmp_path: Path) -> None:

@@ -50,6 +50,21 @@ class Silent:
         return None
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` pods that share a stage's blocks; `number` counts from 0."""
+
+    number: int
+    count: int
+
+    def has(self, index: int) -> bool:
+        """Whether the block or row `index` (from 0) is this shard's."""
+        return index % self.count == self.number
+
+
+WHOLE = Shard(0, 1)
+
+
 def _no_store(uri: str) -> NoReturn:
     raise StoreError(f"{uri}: this stage was called without a store")
 
@@ -74,5 +89,7 @@ class Context:
     """Give the verified local folder of another artifact's store URI."""
     manifest: Callable[[str], Manifest] = _no_store
     """Give the manifest at an artifact's store URI: digests, inputs, where the files lie."""
+    shard: Shard = WHOLE
+    """The part of the work that is to be done here."""
     progress: Progress = field(default_factory=Silent)
     metrics: Metrics = field(default_factory=Silent)

@@ -1,0 +1,53 @@
+"""Makes the tasks of a pipeline: what all stages share, shards, and where each runs."""
+
+from typing import Any
+
+from kfp import dsl
+
+import components
+from chainsight.config import PlatformSection
+from chainsight.stages import STAGES
+from pipelines.placement import TRAINING, Placement, place
+
+
+class Tasks:
+    """Calls components by their stage's name; `do("pair", config=..., ...)["pairs"]`."""
+
+    def __init__(
+        self,
+        run: Any,
+        model: Any,
+        platform: Any,
+        name: str,
+        settings: PlatformSection | None,
+        chosen: Placement,
+    ) -> None:
+        self._shared = {"run": run, "model": model, "pipeline_run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        self._platform, self._name = platform, name
+        self._settings, self._chosen = settings, chosen
+
+    def __call__(self, stage: str, **arguments: Any) -> Any:
+        """The outputs of `stage`, a mapping by kind; its shards run first, if it has several."""
+        count = 1
+        if self._settings is not None and STAGES[stage].sharded:
+            count = getattr(self._settings.shards, stage)
+        if count == 1:
+            return self._task(stage, "", arguments).outputs
+        shards = [f"{number}/{count}" for number in range(count)]
+        with dsl.ParallelFor(shards, parallelism=count) as shard:
+            part = self._task(stage, shard, arguments)
+            part.set_display_name(f"{stage} shard")
+        merged = self._task(stage, f"all/{count}", arguments)
+        merged.after(part)
+        return merged.outputs
+
+    def _task(self, stage: str, shard: Any, arguments: dict[str, Any]) -> Any:
+        extra: dict[str, Any] = {}
+        if STAGES[stage].sharded:
+            extra["shard"] = shard
+        if stage in TRAINING:
+            extra["platform"] = self._platform
+        task = getattr(components, stage)(**arguments, **extra, **self._shared)
+        if self._settings is not None:
+            place(task, stage, self._name, self._settings, self._chosen)
+        return task

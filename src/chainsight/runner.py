@@ -232,7 +232,8 @@ def _execute(job: Job, key: str, work: Path, pipeline_run: str) -> StageRun:
     from chainsight.tracking import Tracking
 
     context = replace(job.context(), work=work)
-    folders = {kind: job.store.fetch(manifest) for kind, manifest in job.inputs.items()}
+    fetch = job.store.fetch_light if job.stage.light else job.store.fetch
+    folders = {kind: fetch(manifest) for kind, manifest in job.inputs.items()}
     outputs = _fresh_folders(work / "outputs", job.stage.outputs)
     stage_run = job.stage.load()
     tracking = Tracking(job.run.mlflow_uri(), job.run.experiment)

@@ -22,6 +22,8 @@ class Stage:
     outside: bool = False
     """Whether it reads more than its inputs and the base model; then its module says what by a
     function `fingerprint`, and imports nothing heavy."""
+    light: bool = False
+    """Whether it looks at its inputs without their weights."""
     sharded: bool = False
     """Whether several pods may share the work; then its module has a function `run_shard`."""
 
@@ -102,6 +104,7 @@ _TABLE = (
         inputs=("aligned", "predictions", "scores"),
         outputs=("decision",),
         outside=True,
+        light=True,
     ),
 )
 

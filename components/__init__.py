@@ -8,5 +8,16 @@ from components.prepare import prepare
 from components.register import register
 from components.sample import sample
 from components.sft import sft
+from components.summarize import summarize
 
-__all__ = ["distill", "dpo", "evaluate", "pair", "prepare", "register", "sample", "sft"]
+__all__ = [
+    "distill",
+    "dpo",
+    "evaluate",
+    "pair",
+    "prepare",
+    "register",
+    "sample",
+    "sft",
+    "summarize",
+]

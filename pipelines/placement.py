@@ -10,6 +10,7 @@ from typing import Any
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
+from kfp.dsl.pipeline_channel import PipelineChannel
 
 from chainsight.config import PlatformSection
 
@@ -65,7 +66,13 @@ def defaults(platform: PlatformSection) -> dict[str, Any]:
 
 
 def place(
-    task: PipelineTask, stage: str, run: str, platform: PlatformSection, chosen: Placement
+    task: PipelineTask,
+    stage: str,
+    run: str,
+    platform: PlatformSection,
+    chosen: Placement,
+    *,
+    gpus: bool,
 ) -> PipelineTask:
     """Say what `task` gets: resources, node, secrets, labels, retries and a time limit.
 
@@ -75,6 +82,7 @@ def place(
         run: the run's name, for its label.
         platform: what is fixed when the pipeline is compiled.
         chosen: what a run may change.
+        gpus: whether the pod needs GPUs.
     """
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.set_timeout(task, platform.timeout_seconds)
@@ -83,15 +91,15 @@ def place(
     if platform.retries:
         task.set_retry(platform.retries, "30s", 2.0, "600s")
     task.set_caching_options(False)  # the store is the cache: KFP's key sees ids, not content
-    if stage in GPU_STAGES and not (stage in TRAINING and platform.launcher == "trainjob"):
-        gpus = chosen.gpu_pod_gpus if stage in TRAINING else 1
-        return _on_gpus(task, gpus, platform, chosen)
-    return _sized(task, chosen.cpu_pod_cpu, chosen.cpu_pod_memory)
+    if not gpus:
+        return _sized(task, chosen.cpu_pod_cpu, chosen.cpu_pod_memory)
+    return _on_gpus(task, chosen.gpu_pod_gpus if stage in TRAINING else 1, platform, chosen)
 
 
 def _on_gpus(
     task: PipelineTask, gpus: Any, platform: PlatformSection, chosen: Placement
 ) -> PipelineTask:
+    _hand_down(task, chosen.gpu_pod_gpu_type, gpus)
     task.set_accelerator_type(chosen.gpu_pod_gpu_type).set_accelerator_limit(gpus)
     kubernetes.add_node_selector_json(task, chosen.gpu_pod_node_selector)
     kubernetes.add_toleration_json(task, chosen.gpu_pod_tolerations)
@@ -100,8 +108,14 @@ def _on_gpus(
 
 
 def _sized(task: PipelineTask, cpu: Any, memory: Any) -> PipelineTask:
+    _hand_down(task, cpu, memory)
     task.set_cpu_request(cpu).set_cpu_limit(cpu)
     return task.set_memory_request(memory).set_memory_limit(memory)
+
+
+def _hand_down(task: PipelineTask, *values: Any) -> None:
+    """Make parameters known inside groups: kfp 2.17 forgets those that are only resources."""
+    task.register_pipeline_channels([v for v in values if isinstance(v, PipelineChannel)])
 
 
 def _secrets(task: PipelineTask, stage: str, chosen: Placement) -> None:

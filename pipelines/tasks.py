@@ -6,8 +6,9 @@ from kfp import dsl
 
 import components
 from chainsight.config import PlatformSection
+from chainsight.shards import ALL
 from chainsight.stages import STAGES
-from pipelines.placement import TRAINING, Placement, place
+from pipelines.placement import GPU_STAGES, TRAINING, Placement, place
 
 
 class Tasks:
@@ -26,6 +27,11 @@ class Tasks:
         self._platform, self._name = platform, name
         self._settings, self._chosen = settings, chosen
 
+    def closing(self, sections: dict[str, Any]) -> Any:
+        """The task that runs last, whatever happened, for `dsl.ExitHandler`."""
+        task = components.summarize(**sections, pipeline_run=self._shared["pipeline_run"])
+        return self._placed(task, "summarize")
+
     def __call__(self, stage: str, **arguments: Any) -> Any:
         """The outputs of `stage`, a mapping by kind; its shards run first, if it has several."""
         count = 1
@@ -37,7 +43,7 @@ class Tasks:
         with dsl.ParallelFor(shards, parallelism=count) as shard:
             part = self._task(stage, shard, arguments)
             part.set_display_name(f"{stage} shard")
-        merged = self._task(stage, f"all/{count}", arguments)
+        merged = self._task(stage, f"{ALL}{count}", arguments)
         merged.after(part)
         return merged.outputs
 
@@ -48,6 +54,14 @@ class Tasks:
         if stage in TRAINING:
             extra["platform"] = self._platform
         task = getattr(components, stage)(**arguments, **extra, **self._shared)
+        return self._placed(task, stage, light=str(shard).startswith(ALL))
+
+    def _placed(self, task: Any, name: str, *, light: bool = False) -> Any:
         if self._settings is not None:
-            place(task, stage, self._name, self._settings, self._chosen)
+            gpus = name in GPU_STAGES and not light and not self._elsewhere(name)
+            place(task, name, self._name, self._settings, self._chosen, gpus=gpus)
         return task
+
+    def _elsewhere(self, stage: str) -> bool:
+        """Whether the GPUs are those of a TrainJob, which the pod only starts and follows."""
+        return bool(self._settings and self._settings.launcher == "trainjob" and stage in TRAINING)

@@ -89,18 +89,34 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
             secret_tracking=secret_tracking,
         )
         do = Tasks(run, model, platform, name, settings, chosen)
-        prepared = do("prepare", config=prepare)
-        examples, benchmarks = prepared["examples"], prepared["benchmarks"]
-        rationales = do("distill", config=distill, examples=examples)["rationales"]
-        policy = do("sft", config=sft, examples=examples, rationales=rationales)["policy"]
-        candidates = do("sample", config=sample, examples=examples, policy=policy)["candidates"]
-        pairs = do("pair", config=pair, candidates=candidates, rationales=rationales)["pairs"]
-        aligned = do("dpo", config=dpo, examples=examples, pairs=pairs, policy=policy)["aligned"]
-        results = do(
-            "evaluate", config=evaluate, benchmarks=benchmarks, policy=policy, aligned=aligned
-        )
-        predictions, scores = results["predictions"], results["scores"]
-        do("register", config=register, aligned=aligned, predictions=predictions, scores=scores)
+        sections = {
+            "run": run,
+            "model": model,
+            "prepare": prepare,
+            "distill": distill,
+            "sft": sft,
+            "sample": sample,
+            "pair": pair,
+            "dpo": dpo,
+            "evaluate": evaluate,
+            "register": register,
+            "platform": platform,
+        }
+        with dsl.ExitHandler(do.closing(sections), name="stages"):
+            prepared = do("prepare", config=prepare)
+            examples, benchmarks = prepared["examples"], prepared["benchmarks"]
+            rationales = do("distill", config=distill, examples=examples)["rationales"]
+            policy = do("sft", config=sft, examples=examples, rationales=rationales)["policy"]
+            candidates = do("sample", config=sample, examples=examples, policy=policy)["candidates"]
+            pairs = do("pair", config=pair, candidates=candidates, rationales=rationales)["pairs"]
+            aligned = do("dpo", config=dpo, examples=examples, pairs=pairs, policy=policy)[
+                "aligned"
+            ]
+            results = do(
+                "evaluate", config=evaluate, benchmarks=benchmarks, policy=policy, aligned=aligned
+            )
+            predictions, scores = results["predictions"], results["scores"]
+            do("register", config=register, aligned=aligned, predictions=predictions, scores=scores)
 
     return train  # type: ignore[no-any-return]
 

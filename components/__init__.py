@@ -3,10 +3,12 @@
 from components.distill import distill
 from components.dpo import dpo
 from components.evaluate import evaluate
+from components.existing import existing
 from components.pair import pair
 from components.prepare import prepare
 from components.register import register
 from components.sample import sample
+from components.score import score
 from components.sft import sft
 from components.summarize import summarize
 
@@ -14,10 +16,12 @@ __all__ = [
     "distill",
     "dpo",
     "evaluate",
+    "existing",
     "pair",
     "prepare",
     "register",
     "sample",
+    "score",
     "sft",
     "summarize",
 ]

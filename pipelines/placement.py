@@ -5,6 +5,8 @@ section as defaults; the others (labels, retries, time limit, `/dev/shm`) are fi
 pipeline is compiled.
 """
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ from kfp.dsl.pipeline_channel import PipelineChannel
 
 from chainsight.config import PlatformSection
 
-GPU_STAGES = frozenset({"sft", "sample", "dpo", "evaluate"})
+GPU_TASKS = frozenset({"sft", "sample", "dpo", "evaluate", "score"})
 TRAINING = frozenset({"sft", "dpo"})
 STORE_KEYS = {
     "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
@@ -45,6 +47,38 @@ class Placement:
     secret_store: Any
     secret_teacher: Any
     secret_tracking: Any
+
+
+PARAMETERS: dict[str, tuple[type, str]] = {
+    "cpu_pod_cpu": (str, "Cores of the pods without a GPU."),
+    "cpu_pod_memory": (str, "Memory of the pods without a GPU."),
+    "gpu_pod_cpu": (str, "Cores of the pods with GPUs."),
+    "gpu_pod_memory": (str, "Memory of the pods with GPUs."),
+    "gpu_pod_gpu_type": (str, "The resource that a GPU is, such as nvidia.com/gpu."),
+    "gpu_pod_gpus": (int, "GPUs of a training pod (sft, dpo); other GPU pods have one."),
+    "gpu_pod_node_selector": (dict, "Labels of the nodes that GPU pods may run on."),
+    "gpu_pod_tolerations": (list, "Taints that GPU pods accept, as Kubernetes writes them."),
+    "secret_store": (str, "Secret with the object store's keys; may be missing."),
+    "secret_teacher": (str, "Secret with the teacher's key; distill alone gets it."),
+    "secret_tracking": (str, "Secret with MLflow's user and password; may be missing."),
+}
+"""The fields of `Placement` as people see them in the run form."""
+
+
+def placed(function: Callable[..., None]) -> Callable[..., None]:
+    """Replace the argument `chosen` by the parameters of `Placement`, documented."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.name != "chosen"]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    added = [inspect.Parameter(n, kind, annotation=t) for n, (t, _) in PARAMETERS.items()]
+
+    def pipeline(*values: Any) -> None:
+        function(*values[: len(own)], chosen=Placement(*values[len(own) :]))
+
+    pipeline.__name__ = function.__name__
+    pipeline.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    lines = [f"    {name}: {text}" for name, (_, text) in PARAMETERS.items()]
+    pipeline.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), *lines])
+    return pipeline
 
 
 def defaults(platform: PlatformSection) -> dict[str, Any]:

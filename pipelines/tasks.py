@@ -8,7 +8,7 @@ import components
 from chainsight.config import PlatformSection
 from chainsight.shards import ALL
 from chainsight.stages import STAGES
-from pipelines.placement import GPU_STAGES, TRAINING, Placement, place
+from pipelines.placement import GPU_TASKS, TRAINING, Placement, place
 
 
 class Tasks:
@@ -31,6 +31,16 @@ class Tasks:
         """The task that runs last, whatever happened, for `dsl.ExitHandler`."""
         task = components.summarize(**sections, pipeline_run=self._shared["pipeline_run"])
         return self._placed(task, "summarize")
+
+    def take(self, policy_uri: Any) -> Any:
+        """The outputs of the task that takes a policy from the store."""
+        task = components.existing(run=self._shared["run"], policy_uri=policy_uri)
+        return self._placed(task, "existing").outputs
+
+    def score(self, models: Any, **arguments: Any) -> None:
+        """The task that scores any models."""
+        shared = {key: self._shared[key] for key in ("run", "model")}
+        self._placed(components.score(models=models, **arguments, **shared), "score")
 
     def __call__(self, stage: str, **arguments: Any) -> Any:
         """The outputs of `stage`, a mapping by kind; its shards run first, if it has several."""
@@ -58,7 +68,7 @@ class Tasks:
 
     def _placed(self, task: Any, name: str, *, light: bool = False) -> Any:
         if self._settings is not None:
-            gpus = name in GPU_STAGES and not light and not self._elsewhere(name)
+            gpus = name in GPU_TASKS and not light and not self._elsewhere(name)
             place(task, name, self._name, self._settings, self._chosen, gpus=gpus)
         return task
 

@@ -7,7 +7,7 @@ from typing import Any
 from kfp import compiler, dsl
 
 from chainsight.config import PlatformSection, RunConfig
-from pipelines.placement import Placement, defaults
+from pipelines.placement import Placement, defaults, placed
 from pipelines.tasks import Tasks
 
 
@@ -25,6 +25,7 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
         name="chainsight-train",
         description="Teach a vision language model to reason step by step (arXiv 2410.16198).",
     )
+    @placed
     def train(
         run: dict,
         model: dict,
@@ -37,17 +38,7 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
         evaluate: dict,
         register: dict,
         platform: dict,
-        cpu_pod_cpu: str,
-        cpu_pod_memory: str,
-        gpu_pod_cpu: str,
-        gpu_pod_memory: str,
-        gpu_pod_gpu_type: str,
-        gpu_pod_gpus: int,
-        gpu_pod_node_selector: dict,
-        gpu_pod_tolerations: list,
-        secret_store: str,
-        secret_teacher: str,
-        secret_tracking: str,
+        chosen: Placement,
     ) -> None:
         """Teach a vision language model to reason.
 
@@ -63,31 +54,7 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
             evaluate: How and what to evaluate.
             register: The registered model and its gate.
             platform: How a training gets its processes, and what a TrainJob's pods get.
-            cpu_pod_cpu: Cores of the pods without a GPU.
-            cpu_pod_memory: Memory of the pods without a GPU.
-            gpu_pod_cpu: Cores of the pods with GPUs.
-            gpu_pod_memory: Memory of the pods with GPUs.
-            gpu_pod_gpu_type: The resource that a GPU is, such as nvidia.com/gpu.
-            gpu_pod_gpus: GPUs of a training pod (sft, dpo); the other GPU pods have one.
-            gpu_pod_node_selector: Labels of the nodes that GPU pods may run on.
-            gpu_pod_tolerations: Taints that GPU pods accept, as Kubernetes writes tolerations.
-            secret_store: Secret with the object store's keys; may be missing.
-            secret_teacher: Secret with the teacher's key; distill alone gets it.
-            secret_tracking: Secret with MLflow's user and password; may be missing.
         """
-        chosen = Placement(
-            cpu_pod_cpu=cpu_pod_cpu,
-            cpu_pod_memory=cpu_pod_memory,
-            gpu_pod_cpu=gpu_pod_cpu,
-            gpu_pod_memory=gpu_pod_memory,
-            gpu_pod_gpu_type=gpu_pod_gpu_type,
-            gpu_pod_gpus=gpu_pod_gpus,
-            gpu_pod_node_selector=gpu_pod_node_selector,
-            gpu_pod_tolerations=gpu_pod_tolerations,
-            secret_store=secret_store,
-            secret_teacher=secret_teacher,
-            secret_tracking=secret_tracking,
-        )
         do = Tasks(run, model, platform, name, settings, chosen)
         sections = {
             "run": run,

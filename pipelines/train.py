@@ -98,6 +98,11 @@ def parameters(config: RunConfig) -> dict[str, Any]:
 
 
 def compile_to(config: RunConfig, path: Path) -> None:
-    """Write the pipeline's IR to `path`, with `config` as the parameters' defaults."""
+    """Write the pipeline's IR to `path`, with `config` as the parameters' defaults.
+
+    Equal pipelines give equal bytes: kfp's comment on top, in random order, is left out.
+    """
     pipeline = build(config.run.name, config.platform)
     compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=parameters(config))
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")

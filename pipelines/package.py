@@ -56,7 +56,8 @@ class Package:
     @property
     def parameters(self) -> dict[str, Any]:
         """What a run of this configuration is given."""
-        return {name: p["defaultValue"] for name, p in self._inputs() if "defaultValue" in p}
+        given = [(name, p["defaultValue"]) for name, p in self._inputs() if "defaultValue" in p]
+        return {name: _plain(value) for name, value in given}
 
     @property
     def images(self) -> dict[str, str]:
@@ -136,6 +137,15 @@ def _tasks(spec: Document) -> Iterator[tuple[str, Document]]:
     """Every task, those inside loops and exit handlers too."""
     for component in (spec["root"], *spec["components"].values()):
         yield from component.get("dag", {}).get("tasks", {}).items()
+
+
+def _plain(value: Any) -> Any:
+    """Whole numbers as such: the compiler writes every number as a float."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _task(executor: str) -> str:

@@ -69,8 +69,8 @@ def _seconds(detail: Any, now: datetime) -> float | None:
     end: datetime | None = detail.end_time
     if start is None or start.year < 2000:  # no time is the year 1 (Go's zero) or 1970
         return None
-    over = detail.state in FINISHED and end is not None and end >= start
-    return max(((end if over else now) - start).total_seconds(), 0.0)
+    until = end if end is not None and end >= start and detail.state in FINISHED else now
+    return max((until - start).total_seconds(), 0.0)
 
 
 def duration(seconds: float | None) -> str:

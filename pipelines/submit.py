@@ -168,7 +168,7 @@ def submit(
 
 
 def terminate(target: Target, run_id: str) -> None:
-    """End a run: Kubeflow stops its pods and then runs the exit handler.
+    """End a run: Kubeflow stops its pods; what its stages committed stays.
 
     Raises:
         ConfigError: no server or namespace is known.
@@ -291,11 +291,17 @@ def _followed(
     with TaskView(console) as view:
         run, tasks = follow(server, started.run_id, built.tasks, view, now=now, **seams)
         seconds = (run.finished_at - run.created_at).total_seconds()
-        view.say(f"{run.state.lower()} after {duration(max(seconds, 0.0))}")
+        view.say(f"{_outcome(run).lower()} after {duration(max(seconds, 0.0))}")
     return replace(
         started,
-        state=run.state,
+        state=_outcome(run),
         seconds=seconds,
         tasks=tuple(tasks),
         failures=failures(server, run, built.tasks) if run.state == "FAILED" else {},
     )
+
+
+def _outcome(run: Any) -> str:
+    """State of a finished run; one that was terminated may end as FAILED, by its deadline."""
+    history = [status.state for status in run.state_history or []]
+    return "CANCELED" if "CANCELING" in history else str(run.state)

@@ -152,8 +152,15 @@ def test_a_failed_run_names_the_task_and_its_error(
         done.check()
 
 
-def test_a_terminated_run_is_no_success(server: KfpServer, send: Callable[..., Submission]) -> None:
-    server.script = [moment("CANCELED")]
+@pytest.mark.parametrize(
+    "last",
+    [moment("CANCELED"), moment("FAILED", state_history=[{"state": "CANCELING"}])],
+    ids=["canceled", "failed by its deadline"],
+)
+def test_a_terminated_run_is_no_success(
+    server: KfpServer, send: Callable[..., Submission], last: dict[str, Any]
+) -> None:
+    server.script = [last]
     with pytest.raises(KubeflowError, match="was terminated"):
         send().check()
 

@@ -101,9 +101,11 @@ def test_every_uploaded_task_has_the_cache_off(
     server: KfpServer, send: Callable[..., Submission]
 ) -> None:
     send()
-    tasks = server.versions[0]["pipeline_spec"]["root"]["dag"]["tasks"]
+    spec = server.versions[0]["pipeline_spec"]
+    dags = [c["dag"] for c in (spec["root"], *spec["components"].values()) if "dag" in c]
+    tasks = [task for dag in dags for task in dag["tasks"].values()]
     assert len(tasks) >= 8
-    assert not any(t["cachingOptions"].get("enableCache") for t in tasks.values())
+    assert not any(task["cachingOptions"].get("enableCache") for task in tasks)
 
 
 def test_experiment_and_service_account_can_be_chosen(

@@ -1,6 +1,7 @@
 """`chainsight submit` and `terminate` as a user calls them: output and exit codes."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,20 @@ def test_terminate_with_the_address_from_the_environment(
     done = chainsight("terminate", "r1")
     assert done.returncode == 0, done.stderr
     assert server.terminated == ["r1"]
+
+
+def test_ctrl_c_ends_in_130_and_leaves_the_run_alone(server: KfpServer) -> None:
+    server.script = [moment("RUNNING", task("prepare", "RUNNING"))]
+    command = [sys.executable, "-m", "chainsight", "submit", "configs/smoke.yaml", "--allow-tags"]
+    with subprocess.Popen(
+        [*command, "--host", server.url], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "prepare" in line:  # it follows
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert f"chainsight terminate {server.runs[0]['run_id']} --host {server.url}" in rest
+    assert server.terminated == []

@@ -102,7 +102,8 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline on Kubeflow Pipelines, with CONFIG as its parameters."""
-    from pipelines.submit import Target, plan, show_plan
+    from pipelines.plan import plan, show_plan
+    from pipelines.submit import Target
     from pipelines.submit import submit as send
 
     resolved = configuration(config, settings)

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from chainsight.config import RunConfig
 from chainsight.errors import ConfigError, KubeflowError
-from pipelines.submit import Submission, Target, plan, submit, terminate
+from pipelines.plan import plan
+from pipelines.submit import Submission, Target, submit, terminate
 
 NOW = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
 
@@ -59,6 +60,7 @@ def test_the_same_package_is_uploaded_once(
 ) -> None:
     first, second = send(), send()
     assert (first.uploaded, second.uploaded) == (True, False)
+    assert server.requests.count("POST /apis/v2beta1/pipelines/upload_version") == 1
     assert first.version == second.version
     assert len(server.pipelines) == len(server.versions) == len(server.experiments) == 1
     assert len(server.runs) == 2

@@ -36,7 +36,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_every_command_explains_itself() -> None:
-    commands = ["run", "compile", "report", "doctor", "teacher", *STAGES]
+    commands = ["run", "compile", "submit", "terminate", "report", "doctor", "teacher", *STAGES]
     for name in commands:
         result = CliRunner().invoke(app, [name, "--help"])
         assert result.exit_code == 0, name

@@ -1,4 +1,4 @@
-"""The command line: `chainsight run | <stage> | compile | doctor | report | teacher`.
+"""The command line: `chainsight run | <stage> | compile | submit | terminate | doctor | ...`.
 
 Exit codes: 0 done, 1 the run failed, 2 the call or the configuration is wrong.
 """
@@ -35,6 +35,13 @@ ConfigPath = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting: --set sft.max_steps=10", metavar="KEY=VALUE"),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(help="Address of Kubeflow Pipelines; default: KF_PIPELINES_ENDPOINT, kubeconfig."),
+]
+Namespace = Annotated[
+    str | None, typer.Option(help="Your namespace, where the installation has several users.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines, no table.")]
 
@@ -75,6 +82,56 @@ def compile_(
 
     compile_to(configuration(config, settings), output)
     err.print(f"wrote {output}", highlight=False)
+
+
+@app.command()
+def submit(
+    config: ConfigPath,
+    host: Host = None,
+    namespace: Namespace = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Experiment on Kubeflow; default: run.experiment.")
+    ] = None,
+    service_account: Annotated[
+        str | None, typer.Option(help="Kubernetes service account of the pods.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,
+    dry_run: Annotated[bool, typer.Option(help="Say what would happen; send nothing.")] = False,
+    allow_tags: Annotated[bool, typer.Option(help="Accept images without a digest.")] = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole pipeline on Kubeflow Pipelines, with CONFIG as its parameters."""
+    from pipelines.plan import plan, show_plan
+    from pipelines.submit import Target
+    from pipelines.submit import submit as send
+
+    resolved = configuration(config, settings)
+    target = Target(host, namespace, experiment, service_account)
+    if dry_run:
+        planned = plan(resolved, target)
+        return print_json(planned) if as_json else show_plan(out, planned)
+    console = err if as_json else out
+    done = send(resolved, target, console, wait=wait, allow_tags=allow_tags)
+    if as_json:
+        print_json(done.as_dict())
+    if done.interrupted:
+        raise typer.Exit(130)  # as shells say of ctrl-c
+    return done.check()
+
+
+@app.command()
+def terminate(
+    run_id: Annotated[str, typer.Argument(help="The run's id, as submit printed it.")],
+    host: Host = None,
+    namespace: Namespace = None,
+) -> None:
+    """End a run on Kubeflow Pipelines."""
+    from pipelines.submit import Target
+    from pipelines.submit import terminate as end
+
+    end(Target(host, namespace), run_id)
+    err.print(f"asked Kubeflow to end run {run_id}", highlight=False)
 
 
 @app.command()

@@ -43,3 +43,12 @@ class NoPairsError(ChainsightError):
 
 class TrackingError(ChainsightError):
     """MLflow cannot be reached or refuses, where its answer is needed."""
+
+
+class KubeflowError(ChainsightError):
+    """Kubeflow Pipelines cannot be reached, refuses, or is too old."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status of the refusal; 0 when nobody answered."""

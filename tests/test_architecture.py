@@ -32,7 +32,7 @@ def test_a_stage_has_one_name_everywhere(name: str) -> None:
     assert (ROOT / f"tests/stages/test_{name}.py").is_file()
     assert name in {f.alias or n for n, f in RunConfig.model_fields.items()}
     assert name in get_command(app).commands  # type: ignore[attr-defined]
-    assert name in TRAIN.pipeline_spec.root.dag.tasks
+    assert name in TRAIN.pipeline_spec.components["comp-exit-handler-1"].dag.tasks
     assert f"| {name} |" in (ROOT / "README.md").read_text()
 
 

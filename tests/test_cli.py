@@ -116,4 +116,4 @@ def test_the_compiled_pipeline_carries_the_configuration(tmp_path: Path) -> None
     spec = next(yaml.safe_load_all(target.read_text()))
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["sft"]["defaultValue"]["max_steps"] == 2
-    assert set(spec["root"]["dag"]["tasks"]) == set(STAGES)
+    assert set(spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]) == set(STAGES)

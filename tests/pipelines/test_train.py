@@ -17,7 +17,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/fixtures/pipelines/train.yaml"
-IMAGE = "images.example/chainsight-{}@sha256:" + "0" * 64
+IMAGE = "team/chainsight-{}@sha256:" + "0" * 64
 STAGES = ("prepare", "distill", "sft", "sample", "pair", "dpo", "evaluate", "register")
 SETTINGS = (
     "platform.labels={team: vision}",

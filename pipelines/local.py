@@ -19,7 +19,8 @@ from chainsight.errors import ChainsightError
 from chainsight.progress import EVENTS_VARIABLE
 from chainsight.runner import resolve
 from chainsight.runs import log_summary, tracked, write_report
-from pipelines.train import build, parameters
+from pipelines.compiled import parameters
+from pipelines.train import build
 
 Event = dict[str, Any]
 

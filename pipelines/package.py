@@ -13,9 +13,11 @@ import yaml
 
 from chainsight import __version__
 from chainsight.config import RunConfig
-from pipelines.train import compile_to
+from pipelines.compiled import compile_to
 
 Document = dict[str, Any]
+Compile = Callable[[RunConfig, Path], object]
+"""Writes a pipeline for a configuration to a file."""
 CHANNEL = "pipelinechannel--"  # what KFP puts before a pipeline's parameter inside a component
 
 
@@ -115,9 +117,7 @@ def pinned(image: str) -> bool:
     return "@sha256:" in image
 
 
-def package(
-    config: RunConfig, compile_to: Callable[[RunConfig, Path], object] = compile_to
-) -> Package:
+def package(config: RunConfig, compile_to: Compile = compile_to) -> Package:
     """Compile the pipeline for `config`, with KFP's cache off in every task.
 
     KFP's cache compares names of images and ids of artifacts, not content; the store is our

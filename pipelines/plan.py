@@ -6,13 +6,14 @@ import yaml
 from rich.console import Console
 
 from chainsight.config import RunConfig
-from pipelines.package import package, pinned
+from pipelines.compiled import compile_to
+from pipelines.package import Compile, package, pinned
 from pipelines.submit import Target
 
 
-def plan(config: RunConfig, target: Target) -> dict[str, Any]:
+def plan(config: RunConfig, target: Target, compile_to: Compile = compile_to) -> dict[str, Any]:
     """What `submit` would do; no request is made."""
-    built = package(config)
+    built = package(config, compile_to)
     images = {task: {"image": name, "pinned": pinned(name)} for task, name in built.images.items()}
     return {
         "pipeline": built.name,

@@ -18,8 +18,9 @@ from rich.console import Console
 
 from chainsight.config import RunConfig
 from chainsight.errors import ConfigError, KubeflowError
+from pipelines.compiled import compile_to
 from pipelines.follow import FINISHED, TaskState, TaskView, duration, failures, follow
-from pipelines.package import Package, package, pinned
+from pipelines.package import Compile, Package, package, pinned
 from pipelines.server import Server, connect
 
 
@@ -88,6 +89,7 @@ def submit(
     *,
     wait: bool = True,
     allow_tags: bool = False,
+    compile_to: Compile = compile_to,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     **seams: Any,
 ) -> Submission:
@@ -99,6 +101,7 @@ def submit(
         console: for people: what is done, and the tasks' states.
         wait: follow the run to its end; ctrl-c ends the following, not the run.
         allow_tags: accept images without a digest.
+        compile_to: writes the pipeline; `functools.partial` chooses one.
         now: the clock.
         seams: `sleep`, for `follow`.
 
@@ -106,7 +109,7 @@ def submit(
         ConfigError: an image is not pinned, or no server or namespace is known.
         KubeflowError: the server cannot be reached, refuses, or is too old.
     """
-    built = package(config)
+    built = package(config, compile_to)
     if not allow_tags:
         _refuse_tags(built)
     server = connect(target.host, target.namespace)

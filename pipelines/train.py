@@ -1,13 +1,12 @@
 """The whole method as one pipeline: a parameter a section of the configuration, a line a stage."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from kfp import compiler, dsl
+from kfp import dsl
 
-from chainsight.config import PlatformSection, RunConfig
-from pipelines.placement import Placement, defaults, placed
+from chainsight.config import PlatformSection
+from pipelines.placement import Placement, placed
 from pipelines.tasks import Tasks
 
 
@@ -86,23 +85,3 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
             do("register", config=register, aligned=aligned, predictions=predictions, scores=scores)
 
     return train  # type: ignore[no-any-return]
-
-
-def parameters(config: RunConfig) -> dict[str, Any]:
-    """The pipeline's parameters: the sections of `config`, as plain values, and the placement.
-
-    KFP has no null, so unset values are left out: they are defaults (tests/test_config.py).
-    """
-    sections = config.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return sections | defaults(config.platform)
-
-
-def compile_to(config: RunConfig, path: Path) -> None:
-    """Write the pipeline's IR to `path`, with `config` as the parameters' defaults.
-
-    Equal pipelines give equal bytes: kfp's comment on top, in random order, is left out.
-    """
-    pipeline = build(config.run.name, config.platform)
-    compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=parameters(config))
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")

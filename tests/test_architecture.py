@@ -13,8 +13,9 @@ import components
 from chainsight.cli import app
 from chainsight.config import RunConfig
 from chainsight.stages import STAGES
+from pipelines.compiled import parameters
 from pipelines.placement import Placement
-from pipelines.train import build, parameters
+from pipelines.train import build
 
 ROOT = Path(__file__).parents[1]
 TRAIN = build()

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from chainsight.config import RunConfig
+from pipelines.compiled import compile_to
 from pipelines.package import Package, package, pinned
-from pipelines.train import compile_to
 
 Documents = list[dict[str, Any]]
 

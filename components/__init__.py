@@ -3,10 +3,25 @@
 from components.distill import distill
 from components.dpo import dpo
 from components.evaluate import evaluate
+from components.existing import existing
 from components.pair import pair
 from components.prepare import prepare
 from components.register import register
 from components.sample import sample
+from components.score import score
 from components.sft import sft
+from components.summarize import summarize
 
-__all__ = ["distill", "dpo", "evaluate", "pair", "prepare", "register", "sample", "sft"]
+__all__ = [
+    "distill",
+    "dpo",
+    "evaluate",
+    "existing",
+    "pair",
+    "prepare",
+    "register",
+    "sample",
+    "score",
+    "sft",
+    "summarize",
+]

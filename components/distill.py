@@ -11,19 +11,21 @@ def distill(
     model: dict,
     config: dict,
     pipeline_run: str,
+    shard: str,
     examples: Input[Dataset],
     rationales: Output[Dataset],
     metrics: Output[Metrics],
 ):
     """The teacher writes rationales; those that end in the right answer are kept."""
-    from chainsight.runner import run_component
+    from chainsight.component import run_sharded
 
-    run_component(
+    run_sharded(
         "distill",
         config,
         run=run,
         model=model,
         pipeline_run=pipeline_run,
+        shard=shard,
         inputs={"examples": examples},
         outputs={"rationales": rationales},
         metrics=metrics,

@@ -11,6 +11,7 @@ def dpo(
     model: dict,
     config: dict,
     pipeline_run: str,
+    platform: dict,
     examples: Input[Dataset],
     pairs: Input[Dataset],
     policy: Input[Model],
@@ -18,7 +19,7 @@ def dpo(
     metrics: Output[Metrics],
 ):
     """Align the policy on the pairs by direct preference optimisation."""
-    from chainsight.runner import run_component
+    from chainsight.component import run_component
 
     run_component(
         "dpo",
@@ -26,6 +27,7 @@ def dpo(
         run=run,
         model=model,
         pipeline_run=pipeline_run,
+        platform=platform,
         inputs={"examples": examples, "pairs": pairs, "policy": policy},
         outputs={"aligned": aligned},
         metrics=metrics,

@@ -11,6 +11,7 @@ def evaluate(
     model: dict,
     config: dict,
     pipeline_run: str,
+    shard: str,
     benchmarks: Input[Dataset],
     policy: Input[Model],
     aligned: Input[Model],
@@ -19,14 +20,15 @@ def evaluate(
     metrics: Output[Metrics],
 ):
     """Score base, policy and aligned, asked directly and for a reason."""
-    from chainsight.runner import run_component
+    from chainsight.component import run_sharded
 
-    run_component(
+    run_sharded(
         "evaluate",
         config,
         run=run,
         model=model,
         pipeline_run=pipeline_run,
+        shard=shard,
         inputs={"benchmarks": benchmarks, "policy": policy, "aligned": aligned},
         outputs={"predictions": predictions, "scores": scores},
         metrics=metrics,

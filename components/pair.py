@@ -17,7 +17,7 @@ def pair(
     metrics: Output[Metrics],
 ):
     """Pair right chains with wrong ones."""
-    from chainsight.runner import run_component
+    from chainsight.component import run_component
 
     run_component(
         "pair",

@@ -16,7 +16,7 @@ def prepare(
     metrics: Output[Metrics],
 ):
     """Datasets to examples and benchmarks."""
-    from chainsight.runner import run_component
+    from chainsight.component import run_component
 
     run_component(
         "prepare",

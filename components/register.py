@@ -19,7 +19,7 @@ def register(
     report: Output[HTML],
 ):
     """Compare with the champion and register the aligned model."""
-    from chainsight.runner import run_component
+    from chainsight.component import run_component
     from chainsight.runs import write_report
 
     result = run_component(

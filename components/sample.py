@@ -11,20 +11,22 @@ def sample(
     model: dict,
     config: dict,
     pipeline_run: str,
+    shard: str,
     examples: Input[Dataset],
     policy: Input[Model],
     candidates: Output[Dataset],
     metrics: Output[Metrics],
 ):
     """Sample many chains of thought per question from the policy."""
-    from chainsight.runner import run_component
+    from chainsight.component import run_sharded
 
-    run_component(
+    run_sharded(
         "sample",
         config,
         run=run,
         model=model,
         pipeline_run=pipeline_run,
+        shard=shard,
         inputs={"examples": examples, "policy": policy},
         outputs={"candidates": candidates},
         metrics=metrics,

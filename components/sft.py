@@ -11,13 +11,14 @@ def sft(
     model: dict,
     config: dict,
     pipeline_run: str,
+    platform: dict,
     examples: Input[Dataset],
     rationales: Input[Dataset],
     policy: Output[Model],
     metrics: Output[Metrics],
 ):
     """Fine-tune the base model on short and reasoned answers."""
-    from chainsight.runner import run_component
+    from chainsight.component import run_component
 
     run_component(
         "sft",
@@ -25,6 +26,7 @@ def sft(
         run=run,
         model=model,
         pipeline_run=pipeline_run,
+        platform=platform,
         inputs={"examples": examples, "rationales": rationales},
         outputs={"policy": policy},
         metrics=metrics,

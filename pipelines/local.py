@@ -19,7 +19,8 @@ from chainsight.errors import ChainsightError
 from chainsight.progress import EVENTS_VARIABLE
 from chainsight.runner import resolve
 from chainsight.runs import log_summary, tracked, write_report
-from pipelines.train import parameters, train
+from pipelines.compiled import parameters
+from pipelines.train import build
 
 Event = dict[str, Any]
 
@@ -47,7 +48,7 @@ def _last_words(log: Path) -> str:
 
 
 def run_train(config: RunConfig, folder: Path, on_event: Callable[[Event], None]) -> bool:
-    """Execute `pipelines.train` with the given configuration; True when every stage is done.
+    """Execute the pipeline with the given configuration; True when every stage is done.
 
     KFP's own log goes to `<folder>/kfp.log`; what the stages report is passed to `on_event`.
     """
@@ -64,7 +65,7 @@ def run_train(config: RunConfig, folder: Path, on_event: Callable[[Event], None]
     with _environment(EVENTS_VARIABLE, str(events)), _following(events, on_event):
         try:
             with _logged(folder / "kfp.log"):
-                train(**parameters(config))
+                build()(**parameters(config))
         except RuntimeError:  # kfp's word for a task that exited with a failure
             return False
     return True

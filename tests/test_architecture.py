@@ -13,9 +13,12 @@ import components
 from chainsight.cli import app
 from chainsight.config import RunConfig
 from chainsight.stages import STAGES
-from pipelines.train import parameters, train
+from pipelines.compiled import parameters
+from pipelines.placement import Placement
+from pipelines.train import build
 
 ROOT = Path(__file__).parents[1]
+TRAIN = build()
 ORDER = ["prepare", "distill", "sft", "sample", "pair", "dpo", "evaluate", "register"]
 
 
@@ -30,7 +33,7 @@ def test_a_stage_has_one_name_everywhere(name: str) -> None:
     assert (ROOT / f"tests/stages/test_{name}.py").is_file()
     assert name in {f.alias or n for n, f in RunConfig.model_fields.items()}
     assert name in get_command(app).commands  # type: ignore[attr-defined]
-    assert name in train.pipeline_spec.root.dag.tasks
+    assert name in TRAIN.pipeline_spec.components["comp-exit-handler-1"].dag.tasks
     assert f"| {name} |" in (ROOT / "README.md").read_text()
 
 
@@ -44,7 +47,8 @@ def test_an_artifact_has_one_name_everywhere(name: str) -> None:
     ]
     assert set(keywords) == {*stage.inputs, *stage.outputs}
     spec = getattr(components, name).component_spec
-    assert set(spec.inputs) == {"run", "model", "config", "pipeline_run", *stage.inputs}
+    extra = {"shard"} if stage.sharded else {"platform"} if name in ("sft", "dpo") else set()
+    assert set(spec.inputs) == {"run", "model", "config", "pipeline_run", *extra, *stage.inputs}
     assert set(spec.outputs) - {"metrics", "report"} == set(stage.outputs)
     flags = {p.name for p in get_command(app).commands[name].params}  # type: ignore[attr-defined]
     assert set(stage.inputs) <= flags
@@ -75,9 +79,10 @@ def _is_call(node: ast.Expr) -> bool:
 
 def test_the_pipelines_parameters_are_the_configurations_sections() -> None:
     sections = {field.alias or name for name, field in RunConfig.model_fields.items()}
-    assert set(train.pipeline_spec.root.input_definitions.parameters) == sections
+    names = set(TRAIN.pipeline_spec.root.input_definitions.parameters)
+    assert names == sections | set(Placement.__dataclass_fields__)
     config = {"examples": [{"dataset": "bars"}], "benchmarks": [{"dataset": "bars"}]}
-    assert set(parameters(RunConfig(prepare=config))) == sections  # type: ignore[arg-type]
+    assert set(parameters(RunConfig(prepare=config))) == names  # type: ignore[arg-type]
 
 
 LIGHT = ["config", "records", "errors", "prompts", "answers", "metrics", "stages.pair", "cli"]

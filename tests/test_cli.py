@@ -36,7 +36,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_every_command_explains_itself() -> None:
-    commands = ["run", "compile", "report", "doctor", "teacher", *STAGES]
+    commands = ["run", "compile", "submit", "terminate", "report", "doctor", "teacher", *STAGES]
     for name in commands:
         result = CliRunner().invoke(app, [name, "--help"])
         assert result.exit_code == 0, name
@@ -116,4 +116,23 @@ def test_the_compiled_pipeline_carries_the_configuration(tmp_path: Path) -> None
     spec = next(yaml.safe_load_all(target.read_text()))
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["sft"]["defaultValue"]["max_steps"] == 2
-    assert set(spec["root"]["dag"]["tasks"]) == set(STAGES)
+    assert set(spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]) == set(STAGES)
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "value"),
+    [
+        (("--pipeline=align", "--policy=/store/policy/k"), "policy_uri", "/store/policy/k"),
+        (("--pipeline=evaluate", "--model=models:/m@champion"), "models", ["models:/m@champion"]),
+    ],
+)
+def test_other_pipelines_are_compiled_with_their_own_parameters(
+    tmp_path: Path, flags: tuple[str, ...], name: str, value: object
+) -> None:
+    target = tmp_path / "ir.yaml"
+    done = chainsight("compile", "configs/smoke.yaml", "-o", str(target), *flags)
+    assert done.returncode == 0, done.stderr
+    spec = next(yaml.safe_load_all(target.read_text()))
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert parameters[name]["defaultValue"] == value
+    assert "sft" not in parameters

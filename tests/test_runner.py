@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chainsight import records, runner
+from chainsight import component, records, runner
 from chainsight.config import ModelSection, PairSection, RunSection
 from chainsight.errors import ConfigError, NoPairsError, StoreError
 from chainsight.records import Candidate, Rationale
@@ -211,7 +211,7 @@ def component_call(place: Workplace, folder: Path, **config: Any) -> list[Any]:
         made[kind] = SimpleNamespace(path=str(path), metadata={})
     pairs = SimpleNamespace(path=str(folder / "pairs"), metadata={})
     metrics = SimpleNamespace(path=str(folder / "metrics"), metadata={})
-    runner.run_component(
+    component.run_component(
         "pair",
         config,
         run=place.run.model_dump(),

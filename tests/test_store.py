@@ -78,6 +78,17 @@ def test_what_is_committed_is_found_fetched_and_listed(store: Store, output: Pat
     assert (manifest.stage, manifest.config["limit"], manifest.seconds) == ("prepare", 7, 1.5)
 
 
+def test_a_light_look_leaves_weights_unread(store: Store, output: Path) -> None:
+    (output / "model.safetensors").write_bytes(b"weights")
+    manifest = commit(store, output)
+    weights = store.fetch_light(manifest) / "model.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(b"changed")
+    store.fetch_light(manifest)
+    with pytest.raises(StoreError, match=r"model\.safetensors"):
+        store.fetch(manifest)
+
+
 def test_nothing_is_found_where_nothing_was_committed(store: Store) -> None:
     assert store.find("examples", "k1") is None
     assert list(store.list("examples")) == []

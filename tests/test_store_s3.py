@@ -498,6 +498,14 @@ def test_a_damaged_copy_in_the_cache_is_downloaded_again(
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["examples"]
 
 
+def test_a_light_look_downloads_no_weights(store: Store, output: Path) -> None:
+    (output / "model.safetensors").write_bytes(b"weights")
+    manifest = commit(store, output, "k1")
+    light, whole = store.fetch_light(manifest), store.fetch(manifest)
+    names = {path.name for path in light.iterdir()}
+    assert {path.name for path in whole.iterdir()} - names == {"model.safetensors"}
+
+
 def test_equal_content_is_downloaded_once(
     s3: Bucket, proxied: Callable[[Fault], Proxy], tmp_path: Path, output: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `chainsight run | <stage> | compile | doctor | report | teacher`.
+"""The command line: `chainsight run | <stage> | compile | submit | terminate | doctor | ...`.
 
 Exit codes: 0 done, 1 the run failed, 2 the call or the configuration is wrong.
 """
@@ -7,8 +7,9 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
@@ -35,6 +36,24 @@ ConfigPath = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting: --set sft.max_steps=10", metavar="KEY=VALUE"),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(help="Address of Kubeflow Pipelines; default: KF_PIPELINES_ENDPOINT, kubeconfig."),
+]
+Namespace = Annotated[
+    str | None, typer.Option(help="Your namespace, where the installation has several users.")
+]
+PipelineName = Annotated[
+    Literal["train", "align", "evaluate"],
+    typer.Option(help="All stages; from a policy on; or any models against the benchmarks."),
+]
+PolicyUri = Annotated[
+    str | None, typer.Option(help="For align: the policy's store URI, <store>/policy/<key>.")
+]
+ModelRefs = Annotated[
+    list[str] | None,
+    typer.Option(help="For evaluate: models:/NAME@ALIAS, a hub id or folder, as [NAME=]REF."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines, no table.")]
 
@@ -68,13 +87,78 @@ def run(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) 
 def compile_(
     config: ConfigPath,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write (YAML).")],
+    pipeline: PipelineName = "train",
+    policy: PolicyUri = None,
+    model: ModelRefs = None,
     settings: Settings = None,
 ) -> None:
-    """Write the pipeline for Kubeflow, with CONFIG as its default parameters."""
-    from pipelines.train import compile_to
+    """Write a pipeline for Kubeflow, with CONFIG as its default parameters."""
+    from pipelines.compiled import compile_to
 
-    compile_to(configuration(config, settings), output)
+    given = _given(policy, model)
+    compile_to(configuration(config, settings), output, pipeline, given)
     err.print(f"wrote {output}", highlight=False)
+
+
+def _given(policy: str | None, models: list[str] | None) -> dict[str, Any]:
+    """The parameters of a pipeline that are no sections of the configuration."""
+    given = {"policy_uri": policy, "models": models}
+    return {name: value for name, value in given.items() if value}
+
+
+@app.command()
+def submit(
+    config: ConfigPath,
+    host: Host = None,
+    namespace: Namespace = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Experiment on Kubeflow; default: run.experiment.")
+    ] = None,
+    service_account: Annotated[
+        str | None, typer.Option(help="Kubernetes service account of the pods.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,
+    dry_run: Annotated[bool, typer.Option(help="Say what would happen; send nothing.")] = False,
+    allow_tags: Annotated[bool, typer.Option(help="Accept images without a digest.")] = False,
+    pipeline: PipelineName = "train",
+    policy: PolicyUri = None,
+    model: ModelRefs = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a pipeline on Kubeflow Pipelines, with CONFIG as its parameters."""
+    from pipelines.compiled import compile_to
+    from pipelines.plan import plan, show_plan
+    from pipelines.submit import Target
+    from pipelines.submit import submit as send
+
+    resolved = configuration(config, settings)
+    write = partial(compile_to, pipeline=pipeline, given=_given(policy, model))
+    target = Target(host, namespace, experiment, service_account)
+    if dry_run:
+        planned = plan(resolved, target, write)
+        return print_json(planned) if as_json else show_plan(out, planned)
+    console = err if as_json else out
+    done = send(resolved, target, console, wait=wait, allow_tags=allow_tags, compile_to=write)
+    if as_json:
+        print_json(done.as_dict())
+    if done.interrupted:
+        raise typer.Exit(130)  # as shells say of ctrl-c
+    return done.check()
+
+
+@app.command()
+def terminate(
+    run_id: Annotated[str, typer.Argument(help="The run's id, as submit printed it.")],
+    host: Host = None,
+    namespace: Namespace = None,
+) -> None:
+    """End a run on Kubeflow Pipelines."""
+    from pipelines.submit import Target
+    from pipelines.submit import terminate as end
+
+    end(Target(host, namespace), run_id)
+    err.print(f"asked Kubeflow to end run {run_id}", highlight=False)
 
 
 @app.command()

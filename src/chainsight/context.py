@@ -50,6 +50,21 @@ class Silent:
         return None
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` pods that share a stage's blocks; `number` counts from 0."""
+
+    number: int
+    count: int
+
+    def has(self, index: int) -> bool:
+        """Whether the block or row `index` (from 0) is this shard's."""
+        return index % self.count == self.number
+
+
+WHOLE = Shard(0, 1)
+
+
 def _no_store(uri: str) -> NoReturn:
     raise StoreError(f"{uri}: this stage was called without a store")
 
@@ -80,5 +95,7 @@ class Context:
     """Give the manifest at an artifact's store URI: digests, inputs, where the files lie."""
     saved: Callable[[Path], None] = _keep_here
     """Told of each checkpoint folder that is complete; copies it where a lost pod can't take it."""
+    shard: Shard = WHOLE
+    """The part of the work that is to be done here."""
     progress: Progress = field(default_factory=Silent)
     metrics: Metrics = field(default_factory=Silent)

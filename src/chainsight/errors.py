@@ -47,3 +47,12 @@ class TrackingError(ChainsightError):
 
 class LaunchError(ChainsightError):
     """The processes of a training cannot be started, or ended badly."""
+
+
+class KubeflowError(ChainsightError):
+    """Kubeflow Pipelines cannot be reached, refuses, or is too old."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status of the refusal; 0 when nobody answered."""

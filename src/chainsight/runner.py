@@ -1,9 +1,9 @@
 """The one road into a stage: validate, key, reuse, run, commit.
 
-The command line, the KFP components and the tests all call `execute`. The stage key is the
-sha256 of (stage, code version, resolved configuration, content digests of the inputs, fingerprint
-of what is read outside the store): equal keys have equal results, so a committed artifact is
-reused.
+The command line, the KFP components (`chainsight.component`) and the tests all call `execute`.
+The stage key is the sha256 of (stage, code version, resolved configuration, content digests of the
+inputs, fingerprint of what is read outside the store): equal keys have equal results, so a
+committed artifact is reused.
 Keys look at the content of inputs, not at how they were made: a changed setting that leaves
 `examples` as they were pays for no rationale again.
 """
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from chainsight import __version__
 from chainsight.config import (
@@ -33,8 +33,8 @@ from chainsight.config import (
     validate,
 )
 from chainsight.context import Context
-from chainsight.errors import ChainsightError, ConfigError, StoreError
-from chainsight.progress import choose, parent_events
+from chainsight.errors import ConfigError, StoreError
+from chainsight.progress import choose
 from chainsight.stages import STAGES, Stage
 from chainsight.store import Manifest, Store, open_store
 from chainsight.vlm import files
@@ -136,6 +136,11 @@ class Job:
         """The key of the stage's artifacts, hex sha256."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def folder(self) -> Path:
+        """Where an execution keeps what survives a kill."""
+        return self.work / f"{self.stage.name}-{self.key[:16]}"
+
 
 def job(
     stage: str,
@@ -202,10 +207,9 @@ def execute(job: Job, *, pipeline_run: str = "") -> StageRun:
     done = find(job)
     if done is not None:
         return done
-    key = job.key
-    work = job.work / f"{job.stage.name}-{key[:16]}"
+    key, work = job.key, job.folder
     work.mkdir(parents=True, exist_ok=True)
-    with _locked(work.with_suffix(".lock"), job.stage.name):
+    with locked(work.with_suffix(".lock"), job.stage.name):
         done = find(job)  # another process may have finished while this one waited
         result = done or _execute(job, key, work, pipeline_run)
         shutil.rmtree(work, ignore_errors=True)
@@ -213,12 +217,13 @@ def execute(job: Job, *, pipeline_run: str = "") -> StageRun:
 
 
 @contextmanager
-def _locked(path: Path, stage: str) -> Iterator[None]:
+def locked(path: Path, stage: str) -> Iterator[None]:
+    """Hold the file lock at `path`; one process of this host at a time does a stage's work."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say(f"{stage}: another process is at the same work; waiting for it")
+            say(f"{stage}: another process is at the same work; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -227,7 +232,8 @@ def _execute(job: Job, key: str, work: Path, pipeline_run: str) -> StageRun:
     from chainsight.tracking import Tracking
 
     context = replace(job.context(), work=work)
-    folders = {kind: job.store.fetch(manifest) for kind, manifest in job.inputs.items()}
+    fetch = job.store.fetch_light if job.stage.light else job.store.fetch
+    folders = {kind: fetch(manifest) for kind, manifest in job.inputs.items()}
     outputs = _fresh_folders(work / "outputs", job.stage.outputs)
     stage_run = job.stage.load()
     tracking = Tracking(job.run.mlflow_uri(), job.run.experiment)
@@ -238,7 +244,7 @@ def _execute(job: Job, key: str, work: Path, pipeline_run: str) -> StageRun:
         metrics = stage_run(job.config, **folders, **outputs, context=context)
         seconds = time.monotonic() - start
         tracked.log({**metrics, "seconds": seconds}, step=0)
-        about = _describe(job) | {"seconds": seconds}
+        about = describe(job) | {"seconds": seconds}
         manifests = {
             kind: job.store.commit(folder, kind=kind, key=key, metrics=metrics, **about)
             for kind, folder in outputs.items()
@@ -270,7 +276,7 @@ def out_of_space(job: Job) -> Iterator[None]:
         ) from error
 
 
-def _describe(job: Job) -> dict[str, Any]:
+def describe(job: Job) -> dict[str, Any]:
     """What the manifests of all outputs of `job` say alike."""
     identity = job.identity
     return {
@@ -356,52 +362,6 @@ def lineage(store: Store, outputs: Mapping[str, Manifest]) -> dict[str, StageRun
     return {name: StageRun(name, found[name], reused=True) for name in STAGES if name in found}
 
 
-class KfpArtifact(Protocol):
-    """What a component's artifact parameter offers (`kfp.dsl.Artifact`)."""
-
-    path: str
-    metadata: dict[str, Any]
-
-
-def run_component(
-    stage: str,
-    config: dict[str, Any],
-    *,
-    run: dict[str, Any],
-    model: dict[str, Any],
-    pipeline_run: str,
-    inputs: Mapping[str, KfpArtifact],
-    outputs: Mapping[str, KfpArtifact],
-    metrics: KfpArtifact,
-) -> StageRun:
-    """Run a stage as a KFP component: what passes through KFP is manifests and numbers.
-
-    A failure that the user can mend ends in its one message and exit code, without a traceback.
-    """
-    events = parent_events()
-    try:
-        work = job(
-            stage, config, run=run, model=model, inputs={k: a.path for k, a in inputs.items()}
-        )
-        if events:
-            events.write("stage", stage=stage)
-        result = execute(work, pipeline_run=pipeline_run)
-    except ChainsightError as error:
-        if events:
-            events.write("failed", stage=stage, message=str(error))
-        _say(f"{stage}: {error}")
-        sys.exit(error.exit_code)
-    for kind, artifact in outputs.items():
-        manifest = result.outputs[kind]
-        uri = work.store.artifact_uri(kind, manifest.key)
-        Path(artifact.path).write_text(manifest.to_json(), encoding="utf-8")
-        artifact.metadata |= {"store_uri": uri, "digest": manifest.content_digest}
-    metrics.metadata |= {**result.metrics, "seconds": result.seconds, "reused": int(result.reused)}
-    Path(metrics.path).write_text("{}", encoding="utf-8")  # kfp.local misses its cache without
-    if events:
-        events.write("done", stage=stage, reused=result.reused, metrics=result.metrics)
-    return result
-
-
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """One line to whoever reads the log."""
     print(message, file=sys.stderr, flush=True)  # noqa: T201

@@ -50,7 +50,7 @@ def _with_folders(store: Store, stages: Mapping[str, StageRun]) -> dict[str, Sta
             metrics=run.metrics,
             seconds=run.seconds,
             reused=run.reused,
-            folders={kind: store.fetch(manifest) for kind, manifest in run.outputs.items()},
+            folders={kind: store.fetch_light(manifest) for kind, manifest in run.outputs.items()},
             config=next(iter(run.outputs.values())).config.get("config", {}),
             code_version=next(iter(run.outputs.values())).code_version,
         )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from apiserver import SCHEMA, unknown
-from conftest import IMAGE, KEY, NAME
+from launching import IMAGE, KEY, NAME
 
 from chainsight.config import PlatformSection
 from chainsight.errors import LaunchError

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from apiserver import NAMESPACE, ApiServer, RefuseError, kubeconfig
-from conftest import KEY, NAME, Clock, Launch, wait_for
+from launching import KEY, NAME, Clock, Launch, wait_for
 
 from chainsight.config import PlatformSection
 from chainsight.errors import LaunchError

@@ -76,6 +76,7 @@ def kill_after(place: Workplace, seconds: float, settings: dict[str, object]) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     rng = random.Random(20)
     calm = Workplace(tmp_path / "calm", {"MLFLOW_TRACKING_URI": ""})

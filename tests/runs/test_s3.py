@@ -34,6 +34,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_run_through_s3_has_the_same_keys_and_results(tmp_path: Path, s3: dict[str, str]) -> None:
     local = Workplace(tmp_path / "local", {"MLFLOW_TRACKING_URI": ""})
     remote = Workplace(tmp_path / "remote", s3 | {"MLFLOW_TRACKING_URI": ""})

@@ -22,10 +22,19 @@ class Stage:
     outside: bool = False
     """Whether it reads more than its inputs and the base model; then its module says what by a
     function `fingerprint`, and imports nothing heavy."""
+    light: bool = False
+    """Whether it looks at its inputs without their weights."""
+    sharded: bool = False
+    """Whether several pods may share the work; then its module has a function `run_shard`."""
 
     def load(self) -> Callable[..., dict[str, float]]:
         """Import the stage's `run`; only then its heavy libraries."""
         return importlib.import_module(f"chainsight.stages.{self.name}").run  # type: ignore[no-any-return]
+
+    def load_shard(self) -> Callable[..., None]:
+        """Import the function that does one shard's part."""
+        assert self.sharded, self.name
+        return importlib.import_module(f"chainsight.stages.{self.name}").run_shard  # type: ignore[no-any-return]
 
     def fingerprint(self, config: Any, context: Any) -> str:
         """Digest of what the stage reads outside the store (source files, a registry)."""
@@ -49,6 +58,7 @@ _TABLE = (
         "the teacher writes rationales",
         inputs=("examples",),
         outputs=("rationales",),
+        sharded=True,
     ),
     Stage(
         "sft",
@@ -63,6 +73,7 @@ _TABLE = (
         inputs=("examples", "policy"),
         outputs=("candidates",),
         shared=("seed", "model"),
+        sharded=True,
     ),
     Stage(
         "pair",
@@ -85,6 +96,7 @@ _TABLE = (
         outputs=("predictions", "scores"),
         shared=("model",),
         outside=True,
+        sharded=True,
     ),
     Stage(
         "register",
@@ -92,6 +104,7 @@ _TABLE = (
         inputs=("aligned", "predictions", "scores"),
         outputs=("decision",),
         outside=True,
+        light=True,
     ),
 )
 

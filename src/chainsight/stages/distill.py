@@ -56,6 +56,8 @@ def run(
         _endpoint(config) as endpoint,
         open_ledger(_ledger_path(context, config, endpoint)) as ledger,
     ):
+        for path in sorted(context.work.glob("answers-*.jsonl")):
+            ledger.adopt(path)
         keys = [_key(config, endpoint, example) for example in records.read(rows, Example)]
         num_known = sum(key in ledger for key in set(keys))
         progress = context.progress
@@ -67,6 +69,24 @@ def run(
     records.write(rationales / "rationales.parquet", kept, Rationale)
     records.write(rationales / "rejected.parquet", rejected, Rationale)
     return _summary(judged) | {"num_asked": num_asked, "num_from_ledger": num_known}
+
+
+def run_shard(config: DistillSection, *, examples: Path, context: Context) -> None:
+    """Ask this shard's questions; the answers stay in a ledger of its own in the work folder.
+
+    Equal questions fall into one shard, and each shard has its share of the budget.
+
+    Raises:
+        TeacherError: no teacher, no money.
+    """
+    rows, shard = examples / "examples.parquet", context.shard
+    share = config.budget_usd and config.budget_usd / shard.count
+    config = config.model_copy(update={"budget_usd": share})
+    path = context.work / f"answers-{shard.number:03d}.jsonl"
+    with _endpoint(config) as endpoint, open_ledger(path) as ledger:
+        keys = [_key(config, endpoint, example) for example in records.read(rows, Example)]
+        own = [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
+        _ask_open(config, endpoint, ledger, rows=rows, keys=own, progress=context.progress)
 
 
 @contextmanager

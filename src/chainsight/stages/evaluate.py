@@ -63,19 +63,32 @@ def run(
         RecordError: no benchmark row.
         CheckpointError, TrackingError: a model is damaged or not found.
     """
-    taken = sorted(set(config.models) & set(OWN_NAMES))
-    if taken:
-        raise ConfigError(f"evaluate.models: {taken[0]!r} is the run's own model; rename yours")
-    models: dict[str, str | Path] = {"base": context.model.base} if config.include_base else {}
-    models |= {"policy": policy, "aligned": aligned, **config.models}
     return evaluate_models(
-        models,
+        _models(config, policy, aligned, context),
         benchmarks=benchmarks,
         predictions=predictions,
         scores=scores,
         config=config,
         context=context,
     )
+
+
+def run_shard(
+    config: EvaluateSection, *, benchmarks: Path, policy: Path, aligned: Path, context: Context
+) -> None:
+    """Make this shard's blocks and leave them in the work folder. Raises as `run`."""
+    models = _models(config, policy, aligned, context)
+    _ask_all(models, _read(benchmarks), config, context)
+
+
+def _models(
+    config: EvaluateSection, policy: Path, aligned: Path, context: Context
+) -> dict[str, str | Path]:
+    taken = sorted(set(config.models) & set(OWN_NAMES))
+    if taken:
+        raise ConfigError(f"evaluate.models: {taken[0]!r} is the run's own model; rename yours")
+    models: dict[str, str | Path] = {"base": context.model.base} if config.include_base else {}
+    return models | {"policy": policy, "aligned": aligned, **config.models}
 
 
 def evaluate_models(
@@ -91,15 +104,8 @@ def evaluate_models(
 
     Equal checkpoints give equal scores here and in the stage: both come through this function.
     """
-    examples = list(records.read(benchmarks / "benchmarks.parquet", Example))
-    if not examples:
-        raise RecordError(f"{benchmarks}: no benchmark row; see prepare.benchmarks")
-    sources = {name: _source(name, ref, context) for name, ref in models.items()}
-    paths = [
-        path
-        for name, source in sources.items()
-        for path in _evaluate_model(name, source, examples, config, context)
-    ]
+    examples = _read(benchmarks)
+    sources, paths = _ask_all(models, examples, config, context)
     rows = [row for path in paths for row in records.read(path, Prediction)]
     by_id = {example.id: example for example in examples}
     results = aggregate(rows, by_id)
@@ -111,6 +117,29 @@ def evaluate_models(
     (scores / "summary.json").write_text(text, encoding="utf-8")
     counts = {"num_examples": float(len(examples)), "num_predictions": float(len(rows))}
     return counts | flat_metrics(results)
+
+
+def _read(benchmarks: Path) -> list[Example]:
+    examples = list(records.read(benchmarks / "benchmarks.parquet", Example))
+    if not examples:
+        raise RecordError(f"{benchmarks}: no benchmark row; see prepare.benchmarks")
+    return examples
+
+
+def _ask_all(
+    models: Mapping[str, str | Path],
+    examples: Sequence[Example],
+    config: EvaluateSection,
+    context: Context,
+) -> tuple[dict[str, "_Source"], list[Path]]:
+    """The models' sources, and the files with what they said, in order."""
+    sources = {name: _source(name, ref, context) for name, ref in models.items()}
+    paths = [
+        path
+        for name, source in sources.items()
+        for path in _evaluate_model(name, source, examples, config, context)
+    ]
+    return sources, paths
 
 
 @dataclass(frozen=True)
@@ -134,13 +163,14 @@ class _Block:
 
 
 def _blocks(
-    name: str, examples: Sequence[Example], config: EvaluateSection, work: Path
+    name: str, examples: Sequence[Example], config: EvaluateSection, context: Context
 ) -> Iterator[_Block]:
     size = config.batch_size * BLOCK_BATCHES
     for mode in config.modes:
-        for start in range(0, len(examples), size):
-            path = work / f"{quote(name, safe='')}-{mode}-{start // size:05d}.parquet"
-            yield _Block(mode, examples[start : start + size], path)
+        for number, start in enumerate(range(0, len(examples), size)):
+            if context.shard.has(number):
+                path = context.work / f"{quote(name, safe='')}-{mode}-{number:05d}.parquet"
+                yield _Block(mode, examples[start : start + size], path)
 
 
 def _evaluate_model(
@@ -151,9 +181,9 @@ def _evaluate_model(
     context: Context,
 ) -> list[Path]:
     """The files with the model's predictions, in order; those of a killed run are kept."""
-    blocks = list(_blocks(name, examples, config, context.work))
+    blocks = list(_blocks(name, examples, config, context))
     todo = [block for block in blocks if not block.path.exists()]
-    total = len(examples) * len(config.modes)
+    total = sum(len(block.examples) for block in blocks)
     done = total - sum(len(block.examples) for block in todo)
     with context.progress.task(f"evaluate {name}", total, "answers", done=done) as task:
         if todo:

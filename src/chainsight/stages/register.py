@@ -41,7 +41,7 @@ def fingerprint(config: RegisterSection, context: Context) -> str:  # noqa: ARG0
 def run(
     config: RegisterSection,
     *,
-    aligned: Path,  # noqa: ARG001 - fetched and so verified by the runner before it is registered
+    aligned: Path,  # noqa: ARG001 - registered by reference; evaluate has verified its weights
     predictions: Path,
     scores: Path,
     decision: Path,

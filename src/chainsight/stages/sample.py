@@ -5,6 +5,7 @@ Finished batches are kept in the work folder, so a killed run goes on where it s
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -29,19 +30,16 @@ def run(
         CheckpointError: the policy is refused.
     """
     questions = select(records.read(examples / "examples.parquet", Example), config)
-    loaded = checkpoint.load(policy, dtype=context.model.dtype, attention=context.model.attention)
-    parts = context.work / "candidates"
-    parts.mkdir(parents=True, exist_ok=True)
-    made: list[Candidate] = []
-    with context.progress.task("sample", len(questions), "questions") as task:
-        for start in range(0, len(questions), config.batch_size):
-            batch = questions[start : start + config.batch_size]
-            made += sample_batch(
-                loaded, batch, config, context.seed, parts / f"{start:09d}.parquet"
-            )
-            task.advance(len(batch))
+    blocks = make_blocks(questions, config, policy, context)
+    made = [row for block in blocks for row in records.read(block.path, Candidate)]
     records.write(candidates / "candidates.parquet", made, Candidate)
     return summary(made, len(questions))
+
+
+def run_shard(config: SampleSection, *, examples: Path, policy: Path, context: Context) -> None:
+    """Make this shard's blocks and leave them in the work folder. Raises as `run`."""
+    questions = select(records.read(examples / "examples.parquet", Example), config)
+    make_blocks(questions, config, policy, context)
 
 
 def select(examples: Iterator[Example], config: SampleSection) -> list[Example]:
@@ -65,19 +63,44 @@ def select(examples: Iterator[Example], config: SampleSection) -> list[Example]:
     return chosen
 
 
-def sample_batch(
-    loaded: checkpoint.Loaded,
-    batch: Sequence[Example],
-    config: SampleSection,
-    seed: int,
-    kept: Path,
-) -> list[Candidate]:
-    """The candidates of one batch, read from `kept` if they were made before."""
-    if kept.exists():
-        return list(records.read(kept, Candidate))
+@dataclass(frozen=True)
+class Block:
+    """Questions that are sampled together, and the file that keeps their candidates."""
+
+    questions: Sequence[Example]
+    path: Path
+
+
+def make_blocks(
+    questions: Sequence[Example], config: SampleSection, policy: Path, context: Context
+) -> list[Block]:
+    """This shard's blocks, in order, with their files made; those found are not made again."""
+    folder = context.work / "candidates"
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(questions), config.batch_size)
+    blocks = [
+        Block(questions[start : start + config.batch_size], folder / f"{start:09d}.parquet")
+        for number, start in enumerate(starts)
+        if context.shard.has(number)
+    ]
+    todo = [block for block in blocks if not block.path.exists()]
+    total = sum(len(block.questions) for block in blocks)
+    done = total - sum(len(block.questions) for block in todo)
+    with context.progress.task("sample", total, "questions", done=done) as task:
+        if todo:
+            model = context.model
+            loaded = checkpoint.load(policy, dtype=model.dtype, attention=model.attention)
+            for block in todo:
+                sample_block(loaded, block, config, context.seed)
+                task.advance(len(block.questions))
+    return blocks
+
+
+def sample_block(loaded: checkpoint.Loaded, block: Block, config: SampleSection, seed: int) -> None:
+    """Sample and score the candidates of one block, and keep them."""
     answered = generate(
         loaded,
-        [student(example, "cot") for example in batch],
+        [student(example, "cot") for example in block.questions],
         max_new_tokens=config.max_new_tokens,
         temperature=config.temperature,
         top_p=config.top_p,
@@ -86,13 +109,12 @@ def sample_batch(
     )
     made = [
         score(example, index, generated)
-        for example, row in zip(batch, answered, strict=True)
+        for example, row in zip(block.questions, answered, strict=True)
         for index, generated in enumerate(row)
     ]
-    unfinished = kept.with_suffix(".part")
+    unfinished = block.path.with_suffix(".part")
     records.write(unfinished, made, Candidate)
-    unfinished.rename(kept)
-    return made
+    unfinished.rename(block.path)
 
 
 def score(example: Example, index: int, generated: Generated) -> Candidate:

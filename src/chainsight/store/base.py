@@ -16,6 +16,7 @@ from chainsight.errors import StoreError
 from chainsight.store.manifest import FileEntry, Manifest, checked_name, scan, sha256_of_file
 
 DAY_SECONDS = 86_400.0
+WEIGHTS = ".safetensors"
 ATTEMPT = re.compile(r"attempt-[0-9a-f]{32}")
 
 
@@ -73,7 +74,14 @@ class Store(ABC):
 
         StoreError names a missing or damaged file. The folder must not be written to.
         """
-        return self._fetch(artifact if isinstance(artifact, Manifest) else self.load(artifact))
+        manifest = artifact if isinstance(artifact, Manifest) else self.load(artifact)
+        return self._fetch(manifest, manifest.files)
+
+    def fetch_light(self, artifact: str | Manifest) -> Path:
+        """As `fetch`, without weights (`*.safetensors`): what reports and the registry look at."""
+        manifest = artifact if isinstance(artifact, Manifest) else self.load(artifact)
+        light = tuple(entry for entry in manifest.files if not entry.path.endswith(WEIGHTS))
+        return self._fetch(manifest, light)
 
     def commit(
         self,
@@ -172,7 +180,8 @@ class Store(ABC):
     def _discard(self, kind: str, key: str, attempt: str) -> None: ...
 
     @abstractmethod
-    def _fetch(self, manifest: Manifest) -> Path: ...
+    def _fetch(self, manifest: Manifest, files: tuple[FileEntry, ...]) -> Path:
+        """Give a folder with `files` of the artifact, verified."""
 
     @abstractmethod
     def _size(self, manifest: Manifest, entry: FileEntry) -> int | None: ...

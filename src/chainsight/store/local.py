@@ -32,7 +32,7 @@ class LocalStore(Store):
     def __init__(self, root: Path, place: Callable[[Path, Path], None] = place) -> None:
         self._root = root.expanduser().resolve()
         self._place = place
-        self._verified: set[str] = set()
+        self._verified: set[tuple[str, str]] = set()
         self.uri = str(self._root)
 
     def _read_manifest(self, kind: str, key: str) -> bytes | None:
@@ -124,13 +124,14 @@ class LocalStore(Store):
         shutil.rmtree(folder / attempt, ignore_errors=True)
         (folder / f"{attempt}.json").unlink(missing_ok=True)
 
-    def _fetch(self, manifest: Manifest) -> Path:
+    def _fetch(self, manifest: Manifest, files: tuple[FileEntry, ...]) -> Path:
         folder = self._folder(manifest)
-        if manifest.attempt not in self._verified:
-            for entry in manifest.files:
-                self._verify(manifest, entry, folder / entry.path)
+        todo = [entry for entry in files if (manifest.attempt, entry.path) not in self._verified]
+        for entry in todo:
+            self._verify(manifest, entry, folder / entry.path)
+            self._verified.add((manifest.attempt, entry.path))
+        if todo:
             self._refuse_strangers(manifest, folder)
-            self._verified.add(manifest.attempt)
         return folder
 
     def _refuse_strangers(self, manifest: Manifest, folder: Path) -> None:

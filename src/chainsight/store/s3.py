@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -164,8 +165,9 @@ class S3Store(Store):
                 # Never delete_objects: it sends a checksum that not every store understands.
                 self._client.delete_object(Bucket=self._bucket, Key=name)
 
-    def _fetch(self, manifest: Manifest) -> Path:
-        return self._cache.fetch(manifest, partial(self._download, manifest))
+    def _fetch(self, manifest: Manifest, files: tuple[FileEntry, ...]) -> Path:
+        part = replace(manifest, files=files)
+        return self._cache.fetch(part, partial(self._download, manifest))
 
     def _download(self, manifest: Manifest, entry: FileEntry, target: Path) -> None:
         name = self._key(manifest.kind, manifest.key, manifest.attempt, entry.path)

@@ -108,6 +108,14 @@ class Ledger:
             self._places[key] = (self._end, len(line))
             self._end += len(line)
 
+    def adopt(self, path: Path) -> None:
+        """Record the answers of another ledger's file, those of one shard."""
+        with path.open("rb") as file:
+            for line in file:
+                entry = parse_line(line)
+                if entry is not None:
+                    self.record(entry["key"], entry["response"])
+
     def _load(self) -> int:
         """Index the file, heal its torn end, and return its length in bytes."""
         start = 0

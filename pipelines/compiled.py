@@ -1,0 +1,47 @@
+"""The pipelines by name, and their way into a file."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kfp import compiler
+
+from chainsight.config import RunConfig
+from pipelines import align, evaluate, train
+from pipelines.placement import defaults
+
+PIPELINES: dict[str, Callable[..., Any]] = {
+    "train": train.build,
+    "align": align.build,
+    "evaluate": evaluate.build,
+}
+
+
+def parameters(config: RunConfig) -> dict[str, Any]:
+    """The parameters of `train`: the sections of `config`, as plain values, and the placement.
+
+    KFP has no null, so unset values are left out: they are defaults (tests/test_config.py).
+    """
+    sections = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return sections | defaults(config.platform)
+
+
+def compile_to(
+    config: RunConfig, path: Path, pipeline: str = "train", given: Mapping[str, Any] | None = None
+) -> None:
+    """Write a pipeline's IR to `path`, with `config` and `given` as the parameters' defaults.
+
+    Equal pipelines give equal bytes: kfp's comment on top, in random order, is left out.
+
+    Args:
+        config: the sections that the pipeline has as parameters are taken from it.
+        path: the file to write.
+        pipeline: a name in `PIPELINES`.
+        given: parameters that are no sections: `policy_uri` of align, `models` of evaluate.
+    """
+    built = PIPELINES[pipeline](config.run.name, config.platform)
+    known = built.pipeline_spec.root.input_definitions.parameters
+    chosen = {k: v for k, v in (parameters(config) | dict(given or {})).items() if k in known}
+    compiler.Compiler().compile(built, str(path), pipeline_parameters=chosen)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")

@@ -1,0 +1,77 @@
+"""Makes the tasks of a pipeline: what all stages share, shards, and where each runs."""
+
+from typing import Any
+
+from kfp import dsl
+
+import components
+from chainsight.config import PlatformSection
+from chainsight.shards import ALL
+from chainsight.stages import STAGES
+from pipelines.placement import GPU_TASKS, TRAINING, Placement, place
+
+
+class Tasks:
+    """Calls components by their stage's name; `do("pair", config=..., ...)["pairs"]`."""
+
+    def __init__(
+        self,
+        run: Any,
+        model: Any,
+        platform: Any,
+        name: str,
+        settings: PlatformSection | None,
+        chosen: Placement,
+    ) -> None:
+        self._shared = {"run": run, "model": model, "pipeline_run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        self._platform, self._name = platform, name
+        self._settings, self._chosen = settings, chosen
+
+    def closing(self, sections: dict[str, Any]) -> Any:
+        """The task that runs last, whatever happened, for `dsl.ExitHandler`."""
+        task = components.summarize(**sections, pipeline_run=self._shared["pipeline_run"])
+        return self._placed(task, "summarize")
+
+    def take(self, policy_uri: Any) -> Any:
+        """The outputs of the task that takes a policy from the store."""
+        task = components.existing(run=self._shared["run"], policy_uri=policy_uri)
+        return self._placed(task, "existing").outputs
+
+    def score(self, models: Any, **arguments: Any) -> None:
+        """The task that scores any models."""
+        shared = {key: self._shared[key] for key in ("run", "model")}
+        self._placed(components.score(models=models, **arguments, **shared), "score")
+
+    def __call__(self, stage: str, **arguments: Any) -> Any:
+        """The outputs of `stage`, a mapping by kind; its shards run first, if it has several."""
+        count = 1
+        if self._settings is not None and STAGES[stage].sharded:
+            count = getattr(self._settings.shards, stage)
+        if count == 1:
+            return self._task(stage, "", arguments).outputs
+        shards = [f"{number}/{count}" for number in range(count)]
+        with dsl.ParallelFor(shards, parallelism=count) as shard:
+            part = self._task(stage, shard, arguments)
+            part.set_display_name(f"{stage} shard")
+        merged = self._task(stage, f"{ALL}{count}", arguments)
+        merged.after(part)
+        return merged.outputs
+
+    def _task(self, stage: str, shard: Any, arguments: dict[str, Any]) -> Any:
+        extra: dict[str, Any] = {}
+        if STAGES[stage].sharded:
+            extra["shard"] = shard
+        if stage in TRAINING:
+            extra["platform"] = self._platform
+        task = getattr(components, stage)(**arguments, **extra, **self._shared)
+        return self._placed(task, stage, light=str(shard).startswith(ALL))
+
+    def _placed(self, task: Any, name: str, *, light: bool = False) -> Any:
+        if self._settings is not None:
+            gpus = name in GPU_TASKS and not light and not self._elsewhere(name)
+            place(task, name, self._name, self._settings, self._chosen, gpus=gpus)
+        return task
+
+    def _elsewhere(self, stage: str) -> bool:
+        """Whether the GPUs are those of a TrainJob, which the pod only starts and follows."""
+        return bool(self._settings and self._settings.launcher == "trainjob" and stage in TRAINING)

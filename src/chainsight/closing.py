@@ -1,0 +1,60 @@
+"""What a pipeline does last, whatever happened: say what ran, what failed and what it cost."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from chainsight.config import RunConfig, validate
+from chainsight.errors import ChainsightError
+from chainsight.runner import StageRun, resolve, say
+from chainsight.stages import STAGES
+
+
+def close(
+    sections: Mapping[str, Any], *, pipeline_run: str, state: str, error: str, path: str | Path
+) -> None:
+    """Write the Markdown summary of a pipeline run to `path`.
+
+    Never fails for what the run did: a summary that cannot be made says why.
+
+    Args:
+        sections: the configuration, as the pipeline's parameters have it.
+        pipeline_run: the run's id in Kubeflow.
+        state: Kubeflow's word for how the stages ended: SUCCEEDED, FAILED, CANCELLED.
+        error: Kubeflow's message for a failed run, or "".
+        path: the file to write.
+    """
+    try:
+        config = validate(RunConfig, dict(sections), "pipeline parameters")
+        text = summary(config.run.name, resolve(config).values(), state, error, pipeline_run)
+    except ChainsightError as problem:
+        text = f"# {state}\n\nThere is no summary: {problem}\n"
+    Path(path).write_text(text, encoding="utf-8")
+    say(text)
+
+
+def summary(
+    name: str, done: Iterable[StageRun], state: str, error: str, pipeline_run: str = ""
+) -> str:
+    """The finished stages as a Markdown table, and where the run stopped. Pure."""
+    finished = {run.stage: run for run in done}
+    missing = next((stage for stage in STAGES if stage not in finished), None)
+    cost = sum(run.metrics.get("cost_usd", 0.0) for run in finished.values())
+    seconds = sum(run.seconds for run in finished.values())
+    lines = [f"# {name}: {state}", ""]
+    if missing:
+        lines += [f"Stopped in or before **{missing}**: run again to go on from there.", ""]
+    if error:
+        lines += ["```", error.strip(), "```", ""]
+    lines += ["| stage | seconds | cost, $ | artifacts |", "|---|---|---|---|"]
+    lines += [_row(run) for run in finished.values()]
+    lines += [f"| **all** | {seconds:,.0f} | {cost:.2f} | |", ""]
+    lines.append("Seconds and cost are those of the work itself, also where it was reused.")
+    return "\n".join([*lines, f"\nKubeflow run {pipeline_run}" if pipeline_run else "", ""])
+
+
+def _row(run: StageRun) -> str:
+    kinds = ", ".join(f"{kind} `{m.content_digest[:12]}`" for kind, m in run.outputs.items())
+    cost = run.metrics.get("cost_usd")
+    paid = "" if cost is None else f"{cost:.2f}"
+    return f"| {run.stage} | {run.seconds:,.0f} | {paid} | {kinds} |"

@@ -1,0 +1,110 @@
+"""The pipelines beside `train`: of the same components, wired for other starts."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kfp import compiler
+
+from chainsight import component
+from chainsight.config import PlatformSection, RunSection
+from chainsight.store import Store, open_store
+from pipelines import align, evaluate
+
+PIPELINES = {"align": align.build, "evaluate": evaluate.build}
+TASKS = {
+    "align": {"prepare", "existing", "sample", "pair", "dpo", "evaluate", "register"},
+    "evaluate": {"prepare", "score"},
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_it_compiles_with_a_description_on_every_parameter(name: str, tmp_path: Path) -> None:
+    pipeline = PIPELINES[name]("mine", PlatformSection())
+    compiler.Compiler().compile(pipeline, str(tmp_path / "ir.yaml"))
+    root = pipeline.pipeline_spec.root  # type: ignore[attr-defined]
+    assert set(root.dag.tasks) == TASKS[name]
+    for parameter, about in root.input_definitions.parameters.items():
+        assert about.description, parameter
+
+
+def artifact(path: Path) -> Any:
+    return SimpleNamespace(path=str(path), metadata={})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunSection:
+    return RunSection(home=str(tmp_path / "home"), tracking_uri="none")
+
+
+@pytest.fixture
+def store(run: RunSection, tmp_path: Path) -> Store:
+    return open_store(run.store_uri(), tmp_path / "cache")
+
+
+def committed(store: Store, folder: Path, kind: str, inputs: dict[str, str]) -> str:
+    folder.mkdir()
+    (folder / "file").write_text(kind)
+    about: dict[str, Any] = {"config": {}, "input_digests": {}, "metrics": {"num_rows": 3}}
+    store.commit(
+        folder, kind=kind, key="k", stage="x", code_version="c", seconds=1, inputs=inputs, **about
+    )
+    return store.artifact_uri(kind, "k")
+
+
+def test_a_policy_is_taken_with_what_it_was_trained_on(
+    run: RunSection, store: Store, tmp_path: Path
+) -> None:
+    inputs = {
+        kind: committed(store, tmp_path / kind, kind, {}) for kind in ("examples", "rationales")
+    }
+    policy = committed(store, tmp_path / "policy", "policy", inputs)
+    outputs = {k: artifact(tmp_path / f"{k}.json") for k in ("policy", "examples", "rationales")}
+    component.take_existing(run.model_dump(), policy, outputs)
+    for kind, uri in {**inputs, "policy": policy}.items():
+        assert Path(outputs[kind].path).read_text() == store.load(uri).to_json()
+        assert outputs[kind].metadata["store_uri"] == uri
+        assert outputs[kind].metadata["num_rows"] == 3
+
+
+def test_what_is_no_policy_is_refused_with_one_message(
+    run: RunSection, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = committed(store, tmp_path / "pairs", "pairs", {})
+    with pytest.raises(SystemExit) as caught:
+        component.take_existing(run.model_dump(), other, {"rationales": artifact(tmp_path / "r")})
+    assert caught.value.code == 2
+    assert "was not trained on rationales; is it a policy?" in capsys.readouterr().err
+
+
+def test_models_are_scored_into_a_table_and_metrics(
+    run: RunSection, tmp_path: Path, student_folder: Path
+) -> None:
+    bars = [{"dataset": "bars", "split": "test", "limit": 2}]
+    prepare = {"examples": [{"dataset": "bars", "limit": 4}], "benchmarks": bars}
+    made = {k: artifact(tmp_path / k) for k in ("examples", "benchmarks", "metrics", "table")}
+    component.run_component(
+        "prepare",
+        prepare,
+        run=run.model_dump(exclude_none=True),
+        model={},
+        pipeline_run="",
+        inputs={},
+        outputs={k: made[k] for k in ("examples", "benchmarks")},
+        metrics=artifact(tmp_path / "m"),
+    )
+    sections = {
+        "run": run.model_dump(exclude_none=True),
+        "prepare": prepare,
+        "evaluate": {"max_new_tokens": 3, "max_direct_tokens": 2},
+    }
+    component.score_models(
+        sections,
+        [f"mine={student_folder}"],
+        made["benchmarks"],
+        metrics=made["metrics"],
+        table=made["table"],
+    )
+    assert set(made["metrics"].metadata) == {"mine/direct", "mine/cot"}
+    assert Path(made["table"].path).read_text().splitlines()[2].startswith("| mine | 0.0 ± 0.0 |")

@@ -53,7 +53,8 @@ def connect(server: ApiServer, clock: Clock, said: list[str]) -> Callable[..., C
 
 @pytest.fixture
 def work() -> Work:
-    job = {"stage": "sft", "run": {"store": "s3://bucket/store"}, "inputs": {"examples": "s3://e"}}
+    run = {"name": "paper", "store": "s3://bucket/store"}
+    job = {"stage": "sft", "run": run, "inputs": {"examples": "s3://e"}}
     return Work("sft", KEY, json.dumps(job), IMAGE, pipeline_run="run-1")
 
 

@@ -37,6 +37,7 @@ LABELS = {
     "app.kubernetes.io/managed-by": "chainsight",
     "chainsight.dev/stage": "sft",
     "chainsight.dev/stage-key": KEY[:16],
+    "chainsight.dev/run": "paper",
     "chainsight.dev/pipeline-run": "run-1",
 }
 AMOUNTS = {"cpu": "32", "memory": "900Gi", "nvidia.com/mig-3g.40gb": "4"}

@@ -21,7 +21,10 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 STAGE = "chainsight.dev/stage"
 STAGE_KEY = "chainsight.dev/stage-key"
 """As an annotation the whole key; as a label, which holds 63 characters, its beginning."""
+RUN = "chainsight.dev/run"
+"""The configuration's `run.name`, as on the pods of all stages."""
 PIPELINE_RUN = "chainsight.dev/pipeline-run"
+"""The one pipeline run, by KFP's id, that made the TrainJob and ends it."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 JOB_VARIABLE = "CHAINSIGHT_JOB"
 PARALLEL_VARIABLE = "CHAINSIGHT_PARALLEL"
@@ -135,9 +138,15 @@ def _labels(work: Work, platform: PlatformSection) -> dict[str, str]:
         MANAGED_BY: "chainsight",
         STAGE: work.stage,
         STAGE_KEY: work.key[:16],
+        RUN: label(_run_section(work.job).get("name", "")),
         PIPELINE_RUN: label(work.pipeline_run),
     }
     return {**platform.labels, **{name: value for name, value in ours.items() if value}}
+
+
+def _run_section(job: str) -> dict[str, Any]:
+    section: dict[str, Any] = json.loads(job).get("run", {})
+    return section
 
 
 def label(text: str) -> str:
@@ -231,7 +240,7 @@ def _refuse_secrets(resource: Mapping[str, Any], environment: Mapping[str, str])
 def _refuse_password(name: str, value: str) -> None:
     values = [value]
     if name == JOB_VARIABLE:
-        values = [str(item) for item in json.loads(value).get("run", {}).values()]
+        values = [str(item) for item in _run_section(value).values()]
     for address in values:
         if "://" in address and urlsplit(address).password:
             raise LaunchError(

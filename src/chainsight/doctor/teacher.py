@@ -35,7 +35,7 @@ def teacher(
     try:
         endpoint = resolve(config, environment)
     except ConfigError as error:
-        missing = not environment.get(config.api_key_env, "").strip()
+        missing = config.teacher == "openai" and not environment.get(config.api_key_env)
         yield _keyless(config, where) if missing else _broken(config, error)
         return
     if where == "here" and web.of_the_cluster(endpoint.base_url or ""):

@@ -10,61 +10,62 @@ KUEUE = "kueue.x-k8s.io"
 WANTED_RIGHTS = (
     *((verb, TRAINER, "trainjobs") for verb in ("create", "get", "list", "watch", "delete")),
     ("list", "", "pods"),
+    ("get", "", "pods"),
     ("get", "", "pods/log"),
+    ("list", "", "events"),
 )
 """What a stage does that trains in a TrainJob: verb, API group, resource."""
 
 
 def trainer(platform: PlatformSection, api: Api) -> Checks:
     """Definitions, rights, runtime and queue, in the order in which they are mended."""
-    missing = list(_definitions(api))
-    yield from missing or [ok("crds", f"{TRAINER}: trainjobs and trainingruntimes")]
-    yield from _rights(api)
-    if not missing:
+    definitions = _definitions(api)
+    yield definitions
+    yield _rights(api)
+    if definitions.level == "ok":
         yield _runtime(platform, api)
     if platform.queue:
         yield _queue(platform.queue, api)
 
 
-def _definitions(api: Api) -> Checks:
+def _definitions(api: Api) -> Check:
     """Discovery, which everybody may read, in place of the definitions, which few may."""
     answer = api.get(TRAINER_API)
     listed = answer.body.get("resources", []) if answer.status == 200 else []
     names = {resource.get("name") for resource in listed}
-    for name in ("trainjobs", "trainingruntimes"):
-        if name not in names:
-            yield fail(
-                "crds",
-                f"{name}.{TRAINER} (v1alpha1) is not defined in this cluster",
-                "install Kubeflow Trainer 2.2 or later, or set platform.launcher to pod",
-            )
+    missing = [name for name in ("trainjobs", "trainingruntimes") if name not in names]
+    if missing:
+        return fail(
+            "crds",
+            f"{TRAINER}/v1alpha1 has no {' and no '.join(missing)} in this cluster",
+            "install Kubeflow Trainer 2.2 or later, or set platform.launcher to pod",
+        )
+    return ok("crds", f"{TRAINER}: trainjobs and trainingruntimes")
 
 
-def _rights(api: Api) -> Checks:
+def _rights(api: Api) -> Check:
     """Ask the cluster itself, right by right."""
     answers = {right: _may(api, *right) for right in WANTED_RIGHTS}
     unknown = next((a for a in answers.values() if a.status not in (200, 201)), None)
     if unknown is not None:
-        yield warn(
+        return warn(
             "permissions",
             f"this account may not ask for its own rights (HTTP {unknown.status})",
             f"ask as somebody who may: kubectl auth can-i create trainjobs.{TRAINER}",
         )
-        return
     denied = [
         f"{verb} {resource}"
         for (verb, _, resource), answer in answers.items()
         if not answer.body.get("status", {}).get("allowed")
     ]
     if denied:
-        yield fail(
+        return fail(
             "permissions",
-            f"in namespace {api.namespace} this account may not: {', '.join(denied)}",
+            f"in namespace {api.namespace} this account may not {', '.join(denied)}",
             "bind a Role with these rights to the service account of the run (KFP's own, "
             f"pipeline-runner, has none on {TRAINER}), or set platform.launcher to pod",
         )
-    else:
-        yield ok("permissions", f"TrainJobs, pods and their logs in namespace {api.namespace}")
+    return ok("permissions", f"TrainJobs, pods, logs and events in namespace {api.namespace}")
 
 
 def _may(api: Api, verb: str, group: str, resource: str) -> Answer:

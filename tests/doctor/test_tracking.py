@@ -79,6 +79,23 @@ def test_a_server_without_a_registry_is_told(serve: Serve) -> None:
     assert "HTTP 501 (no registry here)" in check.finding
 
 
+def test_a_redirect_is_told_and_not_followed_with_the_password(serve: Serve) -> None:
+    elsewhere = serve({})
+    server = serve({"GET *": (308, b"", {"Location": f"{elsewhere.url}/mlflow"})})
+    check = look(server.url.replace("http://", "http://anna:hidden@"))
+    assert check.level == "fail"
+    assert f"HTTP 308: moved to {elsewhere.url}/mlflow" in check.finding
+    assert elsewhere.seen == []
+
+
+def test_a_bundle_that_is_not_there_is_told(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    check = look(serve({}).url)
+    assert check.level == "fail"
+    assert "bundle of authorities" in check.finding
+    assert "REQUESTS_CA_BUNDLE" in check.way_out
+
+
 def test_a_database_file_is_looked_into_and_a_missing_one_not_made(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     assert look(f"sqlite:///{path}").level == "ok"

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from chainsight.errors import ChainsightError
 
 Level = Literal["ok", "warn", "fail"]
-Where = Literal["here", "pod"]
-"""On somebody's machine, from which a run may be sent elsewhere, or in a pod of the run itself."""
+Where = Literal["here", "task", "pod"]
+"""On somebody's machine, from which a run may be sent elsewhere; in a task of a run on this very
+machine; in a pod of a run."""
 
 
 @dataclass(frozen=True)

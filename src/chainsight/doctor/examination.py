@@ -9,6 +9,7 @@ from chainsight.config import RunConfig
 from chainsight.doctor import checkpoints, local, services, tracking
 from chainsight.doctor import teacher as teachers
 from chainsight.doctor.check import Check, Cluster, Where, fail
+from chainsight.doctor.finished import unless_finished
 from chainsight.doctor.images import images as pinned
 from chainsight.doctor.probes import DEADLINE_SECONDS, Probe, side_by_side
 
@@ -36,7 +37,7 @@ def examine(
         probes.append(Probe("images", partial(pinned, images)))
     if cluster is not None:
         probes.append(Probe("cluster", partial(_cluster, config, cluster)))
-    return side_by_side(probes, deadline_seconds)
+    return unless_finished(side_by_side(probes, deadline_seconds), config)
 
 
 def _of_the_machine(

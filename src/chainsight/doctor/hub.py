@@ -95,9 +95,10 @@ def _unreachable(
 ) -> Check:
     import huggingface_hub
 
-    cached = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
-    if what == "model" and isinstance(cached, str):
-        return ok(what, f"{shown}: in the local cache {Path(cached).parent}")
+    if what == "model":
+        cached = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
+        if isinstance(cached, str):
+            return ok(what, f"{shown}: in the local cache {Path(cached).parent}")
     found = f"{shown}: the hub cannot be asked ({_reason(error)})"
     return Check(what, wanting(where), found, OFFLINE)
 

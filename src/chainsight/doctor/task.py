@@ -31,13 +31,13 @@ def examine_component(
 
     `config` holds the sections as KFP hands them over, `images` the image of each stage, `page`
     is the file that gets the table as Markdown, also when it fails. `where` is found out: a pod
-    of a cluster gets the cluster's checks too; elsewhere (`chainsight run`) there is no cluster.
+    of a cluster gets the cluster's checks too; in `chainsight run` there is no cluster.
     With `spend` the teacher is asked one question of one token, which costs well below a cent.
     """
     events = parent_events()
     if events:
         events.write("stage", stage="doctor")
-    place = where or ("pod" if IN_A_CLUSTER in os.environ else "here")
+    place = where or ("pod" if IN_A_CLUSTER in os.environ else "task")
     checks = _examined(config, images, spend, place)
     show(Console(), checks)
     Path(page).write_text(markdown(checks), encoding="utf-8")

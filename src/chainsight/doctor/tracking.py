@@ -21,6 +21,7 @@ from chainsight.tracking import NO_TRACKING
 from chainsight.tracking.connection import connect, sqlite_file
 
 API = "/api/2.0/mlflow"
+BUNDLES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE")
 TAG = "chainsight.doctor"
 """The experiment's tag that a trial of writing sets: seconds since 1970."""
 
@@ -90,7 +91,14 @@ def _other(uri: str) -> Check:
 def _server(uri: str, experiment: str) -> Check:
     """Find the experiment or create it, write a tag to it, look into the registry."""
     base, headers = _account(uri)
-    trust = _trust()
+    try:
+        trust = _trust()
+    except OSError as error:
+        return fail(
+            "tracking",
+            f"the bundle of authorities for {base} cannot be read ({error})",
+            f"correct or unset {' and '.join(BUNDLES)}",
+        )
 
     def ask(path: str, body: Any = None) -> web.Answer:
         return web.call(f"{base}{API}/{path}", headers=headers, body=body, trust=trust)
@@ -175,5 +183,4 @@ def _trust() -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
-    names = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE")
-    return web.trusted(next((os.environ[name] for name in names if os.environ.get(name)), None))
+    return web.trusted(next((os.environ[name] for name in BUNDLES if os.environ.get(name)), None))

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,7 +47,10 @@ def call(
     timeout_seconds: float = TIMEOUT_SECONDS,
     trust: ssl.SSLContext | None = None,
 ) -> Answer:
-    """GET `url`, or POST `body` to it as JSON. Redirects are followed, proxies obeyed."""
+    """GET `url`, or POST `body` to it as JSON, through the environment's proxies.
+
+    A redirect is an answer: followed, it would carry the key to wherever it points.
+    """
     request = urllib.request.Request(  # noqa: S310 - configurations hold http(s) only
         url,
         data=None if body is None else json.dumps(body).encode(),
@@ -56,12 +60,13 @@ def call(
     proxies = urllib.request.ProxyHandler({} if urlsplit(url).hostname in LOCAL else None)
     secure = urllib.request.HTTPSHandler(context=trust or trusted())
     try:
-        with urllib.request.build_opener(proxies, secure).open(
-            request, timeout=timeout_seconds
-        ) as r:
-            return _read(r.status, r.read(LARGEST_ANSWER))
+        opener = urllib.request.build_opener(proxies, secure, _Redirects)
+        with opener.open(request, timeout=timeout_seconds) as reply:
+            return _read(reply.status, reply.read(LARGEST_ANSWER))
     except urllib.error.HTTPError as error:
         with error:
+            if moved := error.headers.get("Location"):
+                return Answer(error.code, f"moved to {moved}")
             return _read(error.code, error.read(LARGEST_ANSWER))
     except urllib.error.URLError as error:
         return Answer(0, str(error.reason))
@@ -71,8 +76,18 @@ def call(
         return Answer(0, f"{type(error).__name__}: {error}")
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none: the caller gets the 30x."""
+
+
 def trusted(bundle: str | None = None) -> ssl.SSLContext:
-    """The system's authorities and, where it is installed, certifi's; or those in `bundle`."""
+    """The system's authorities and, where it is installed, certifi's; or those in `bundle`.
+
+    OSError when `bundle` cannot be read.
+    """
+    if bundle and Path(bundle).is_dir():
+        return ssl.create_default_context(capath=bundle)
     if bundle:
         return ssl.create_default_context(cafile=bundle)
     context = ssl.create_default_context()

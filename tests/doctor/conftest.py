@@ -183,9 +183,15 @@ class World:
     kube: Kube
     images: dict[str, str]
     environment: pytest.MonkeyPatch
+    s3_uri: str
     free_bytes: int = 500 * 10**9
-    where: Any = "pod"
+    where: Any = "task"
     spend: bool = True
+
+    def in_a_pod(self) -> None:
+        """Pods share no folder: the store is in S3. Elsewhere it is not, as boto3 is slow."""
+        self.where = "pod"
+        self.set("run.store", self.s3_uri)
 
     def findings(self) -> list[Check]:
         return examine(
@@ -258,7 +264,6 @@ def world(
     settings = {
         "run": {
             "home": str(tmp_path / "home"),
-            "store": f"s3://{bucket}/team",
             "tracking_uri": mlflow.url,
         },
         "model": {"base": str(checkpoint(tmp_path / "base"))},
@@ -270,4 +275,5 @@ def world(
         "platform": {"launcher": "trainjob", "nodes": 2, "queue": "gpus"},
     }
     images = {stage: f"registry.test/chainsight-{stage}@{DIGEST}" for stage in ("sft", "distill")}
-    return World(tmp_path, settings, mlflow, serve(kube.routes()), kube, images, monkeypatch)
+    api, s3_uri = serve(kube.routes()), f"s3://{bucket}/team"
+    return World(tmp_path, settings, mlflow, api, kube, images, monkeypatch, s3_uri)

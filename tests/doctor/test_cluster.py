@@ -22,6 +22,7 @@ def asked(world: World) -> list[str]:
 
 
 def test_nothing_is_created_and_no_secret_is_read(world: World) -> None:
+    world.in_a_pod()
     look(world)
     written = [request for request in asked(world) if not request.startswith("GET ")]
     assert set(written) == {"POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"}
@@ -63,6 +64,7 @@ def test_an_account_that_may_not_look_gets_warnings_with_the_command(world: Worl
 
 
 def test_optional_secrets_may_be_missing_with_a_warning(world: World) -> None:
+    world.in_a_pod()
     world.set("platform.store_secret", "no-such-secret")
     found = cluster(RunConfig.model_validate(world.settings), world.cluster())
     (check,) = [check for check in found if check.level != "ok"]

@@ -89,6 +89,7 @@ def test_the_embedded_default_is_sound_and_leaves_nothing_behind(tmp_path: Any) 
 
 
 def test_what_a_laptop_lacks_is_a_warning_there_and_a_failure_in_a_pod(world: World) -> None:
+    world.in_a_pod()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"):
         world.environment.delenv(name)
     assert troubles(world) == [("store", "fail"), ("teacher", "fail")]
@@ -99,7 +100,7 @@ def test_what_a_laptop_lacks_is_a_warning_there_and_a_failure_in_a_pod(world: Wo
     assert "fail" not in dict(found).values()
 
 
-def test_a_pod_is_not_asked_for_packages_or_a_gpu(world: World) -> None:
+def test_a_task_is_not_asked_for_packages_or_a_gpu(world: World) -> None:
     world.set("model.dtype", "bfloat16")
     assert {"packages", "gpu"}.isdisjoint(levels(world.findings()))
 
@@ -119,7 +120,7 @@ def test_folders_that_only_one_pod_sees_are_a_warning_in_a_pod(
 ) -> None:
     if any(path.is_mount() for path in world.folder.parents[:-1]):
         pytest.skip("the folder of the tests is a mounted volume itself")
-    world.set("run.store", str(world.folder / "store"))
+    world.where = "pod"
     world.set("run.tracking_uri", f"sqlite:///{world.folder}/mlflow.db")
     assert troubles(world) == [("store", "warn"), ("tracking", "warn")]
 

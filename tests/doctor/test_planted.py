@@ -18,7 +18,10 @@ TRAINER = "/apis/trainer.kubeflow.org/v1alpha1"
 SECOND_SHARD = "model-00002-of-00002.safetensors"
 
 
-def test_a_sound_world_passes_every_check_and_nothing_warns(world: World) -> None:
+@pytest.mark.parametrize("pod", [True, False])
+def test_a_sound_world_passes_every_check_and_nothing_warns(world: World, pod: bool) -> None:
+    if pod:
+        world.in_a_pod()
     checks = world.findings()
     assert [check for check in checks if check.level != "ok"] == []
     assert {check.what for check in checks} == {
@@ -34,6 +37,7 @@ Fault = Callable[[World, Serve, str], None]
 
 
 def unwritable_home(world: World, serve: Serve, nobody: str) -> None:
+    world.set("run.store", str(world.folder / "store"))
     world.set("run.home", "/proc/chainsight")
 
 
@@ -43,6 +47,7 @@ def unwritable_store(world: World, serve: Serve, nobody: str) -> None:
 
 
 def store_without_conditional_writes(world: World, serve: Serve, nobody: str) -> None:
+    world.in_a_pod()
     overwrites = serve({"PUT *": (200, b""), "DELETE *": (204, b"")})
     world.environment.setenv("AWS_ENDPOINT_URL_S3", overwrites.url)
 
@@ -52,10 +57,12 @@ def missing_bucket(world: World, serve: Serve, nobody: str) -> None:
 
 
 def store_unreachable(world: World, serve: Serve, nobody: str) -> None:
+    world.in_a_pod()
     world.environment.setenv("AWS_ENDPOINT_URL_S3", nobody)
 
 
 def no_store_credentials(world: World, serve: Serve, nobody: str) -> None:
+    world.in_a_pod()
     world.environment.delenv("AWS_ACCESS_KEY_ID")
     world.environment.delenv("AWS_SECRET_ACCESS_KEY")
 
@@ -273,6 +280,7 @@ def suspicious(moto: str) -> Iterator[None]:
 
 
 def test_wrong_store_credentials_are_told(world: World, suspicious: None) -> None:
+    world.in_a_pod()
     (failed,) = [check for check in world.findings() if check.level != "ok"]
     assert (failed.what, failed.level) == ("store", "fail")
     assert "access denied (InvalidAccessKeyId)" in failed.finding

@@ -3,8 +3,10 @@
 Exit codes: 0 done, 1 the run failed, 2 the call or the configuration is wrong.
 """
 
+import importlib.util
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -183,20 +185,52 @@ def report(config: ConfigPath, settings: Settings = None, as_json: AsJson = Fals
 
 
 @app.command()
-def doctor(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) -> None:
-    """Check CONFIG and what it needs, without running anything."""
-    from chainsight.doctor import examine
+def doctor(
+    config: ConfigPath,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    spend: Annotated[
+        bool,
+        typer.Option("--spend", help="Ask the teacher one question of one token: under a cent."),
+    ] = False,
+    cluster: Annotated[
+        bool,
+        typer.Option("--cluster", help="Look at the cluster too; in a pod that goes by itself."),
+    ] = False,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Look at the cluster of this file's current context.")
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Where the run's pods are; default: the context's.")
+    ] = None,
+) -> None:
+    """Check what CONFIG needs, for free, within seconds: services, data, model, cluster."""
+    from chainsight import doctor as doctors
 
-    checks = examine(configuration(config, settings))
+    in_a_pod = doctors.IN_A_CLUSTER in os.environ
+    asked = cluster or kubeconfig is not None or in_a_pod
+    checks = doctors.examine(
+        configuration(config, settings),
+        where="pod" if in_a_pod else "here",
+        spend=spend,
+        images=_images() if asked else None,
+        cluster=doctors.Cluster(kubeconfig, namespace) if asked else None,
+    )
     if as_json:
         print_json([check.__dict__ for check in checks])
     else:
-        for check in checks:
-            out.print(
-                f"{check.mark} {check.what:<12} {check.finding}", highlight=False, soft_wrap=True
-            )
+        doctors.show(out, checks)
     if any(check.level == "fail" for check in checks):
         raise typer.Exit(1)
+
+
+def _images() -> dict[str, str] | None:
+    """The image of each stage, where the package that compiles pipelines is."""
+    if importlib.util.find_spec("kfp") is None:
+        return None
+    from components.images import image
+
+    return {stage: image(stage) for stage in STAGES}
 
 
 @app.command()

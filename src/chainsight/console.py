@@ -90,6 +90,7 @@ class RunView:
 
 
 HEADLINES = {
+    "doctor": "{num_ok} checks passed, {num_warn} warnings",
     "prepare": "{num_examples} examples, {num_benchmark_examples} benchmark questions, "
     "{num_quarantined} rows set aside",
     "distill": "{num_kept} of {num_examples} rationales kept, ${cost_usd}",

@@ -43,7 +43,7 @@ CODE_VERSION_VARIABLE = "CHAINSIGHT_CODE_VERSION"
 _WITHOUT_RESULT = (
     "cli.py",
     "config/platform.py",
-    "doctor.py",
+    "doctor/",
     "launch/",
     "progress.py",
     "report/",

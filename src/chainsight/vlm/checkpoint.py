@@ -20,7 +20,9 @@ from transformers.utils import logging as transformers_logging
 from chainsight.errors import CheckpointError
 from chainsight.vlm.files import (
     BUILTIN,
+    FORMAT,
     SEAL,
+    check_files,
     fingerprint,
     model_files,
     resolve,
@@ -41,14 +43,6 @@ __all__ = [
     "seal",
     "verify",
 ]
-
-FORMAT = 1
-
-PICKLED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
-CODE = frozenset({".py", ".pyc", ".so"})
-CODE_KEYS = frozenset({"auto_map", "_attn_implementation_internal", "custom_pipelines"})
-"""Configuration keys by which transformers would fetch or run code of the checkpoint."""
-NO_SAFE = "save it again with save_pretrained, which writes safetensors"
 
 
 @dataclass(frozen=True)
@@ -138,18 +132,8 @@ def verify(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: pickled weights, code, an unreadable or unlisted file, a wrong digest.
     """
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder}: no config.json; this is not a checkpoint folder")
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    for path in files:
-        _refuse_unsafe(path)
-    weights = [path for path in files if path.suffix == ".safetensors"]
-    if not weights:
-        raise CheckpointError(f"{folder}: no .safetensors file; {NO_SAFE}")
-    seal = _read_json(folder / SEAL) if (folder / SEAL).exists() else {}
-    if seal:
-        _check_seal(folder, seal)
-    for path in weights:
+    seal = check_files(folder, digests=True)
+    for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as opened:
                 opened.keys()
@@ -194,57 +178,6 @@ def seal(folder: Path, *, base: str, kind: str, system_prompt: bool) -> None:
     content = {"format": FORMAT, "kind": kind, "base": base, "system_prompt": system_prompt}
     text = json.dumps(content | {"files": files}, indent=1, sort_keys=True)
     (folder / SEAL).write_text(text + "\n", encoding="utf-8")
-
-
-def _refuse_unsafe(path: Path) -> None:
-    if path.suffix in PICKLED:
-        raise CheckpointError(f"{path}: pickled weights can run code and are refused; {NO_SAFE}")
-    if path.suffix in CODE:
-        raise CheckpointError(
-            f"{path}: code in a checkpoint is refused; use one whose architecture transformers has"
-        )
-    if path.name.endswith("config.json"):
-        found = CODE_KEYS & set(_keys(_read_json(path)))
-        if found:
-            raise CheckpointError(
-                f"{path}: key {min(found)!r} would run foreign code and is refused; remove it if "
-                "transformers has the architecture, else use another checkpoint"
-            )
-
-
-def _keys(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        yield from node
-        for value in node.values():
-            yield from _keys(value)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error}); copy it again") from None
-    return content if isinstance(content, dict) else {}
-
-
-def _check_seal(folder: Path, seal: dict[str, Any]) -> None:
-    listed = seal.get("files")
-    if seal.get("format") != FORMAT or not isinstance(listed, dict):
-        raise CheckpointError(
-            f"{folder / SEAL}: format {seal.get('format')!r}, this version reads {FORMAT}; upgrade"
-        )
-    for path in model_files(folder):
-        if path.name not in listed:
-            raise CheckpointError(f"{path}: not listed in {SEAL}; remove it or seal again")
-    for name, entry in sorted(listed.items()):
-        path = folder / name
-        if path.parent != folder or not path.is_file():
-            raise CheckpointError(f"{path}: missing, though {SEAL} lists it; copy it again")
-        if path.stat().st_size != entry["size"]:
-            found = f"{path.stat().st_size} bytes, {SEAL} says {entry['size']}"
-            raise CheckpointError(f"{path}: {found}; copy it again")
-        if sha256(path) != entry["sha256"]:
-            raise CheckpointError(f"{path}: sha256 differs from {SEAL}: damaged; copy it again")
 
 
 def _refuse_misfits(ref: str | Path, info: dict[str, Any]) -> None:

@@ -1,12 +1,15 @@
-"""Where a checkpoint's files are and what identifies them; imports neither torch nor transformers.
+"""A checkpoint's files: where they are, what identifies them, which are refused.
 
-Stage keys hold a base model's fingerprint, so that this must cost no second.
+Imports neither torch nor transformers: stage keys hold a base model's fingerprint, which must
+cost no second, and the doctor looks at checkpoints where neither is installed.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from chainsight.errors import CheckpointError
 
@@ -16,6 +19,13 @@ BUILTIN = Path(__file__).parent.parent / "demo" / "base"
 READ_BY_LOADERS = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt"})
 NOT_THE_MODEL = frozenset({SEAL, "manifest.json", "summary.json"})
 """JSON files that may stand beside a checkpoint without being listed in its seal."""
+FORMAT = 1
+"""Of the seal."""
+PICKLED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
+CODE = frozenset({".py", ".pyc", ".so"})
+CODE_KEYS = frozenset({"auto_map", "_attn_implementation_internal", "custom_pipelines"})
+"""Configuration keys by which transformers would fetch or run code of the checkpoint."""
+NO_SAFE = "save it again with save_pretrained, which writes safetensors"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -64,3 +74,79 @@ def sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_files(folder: Path, *, digests: bool) -> dict[str, Any]:
+    """Refuse a folder whose files are unsafe, or other than its seal says; returns the seal.
+
+    Without `digests` sizes are compared and no weights read. The seal is empty if there is none.
+
+    Raises:
+        CheckpointError: pickled weights, code, an unreadable or unlisted file, a wrong digest.
+    """
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{folder}: no config.json, so this is no checkpoint; give the folder that "
+            "save_pretrained wrote"
+        )
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for path in files:
+        _refuse_unsafe(path)
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise CheckpointError(f"{folder}: no .safetensors file; {NO_SAFE}")
+    seal = read_json(folder / SEAL) if (folder / SEAL).exists() else {}
+    if seal:
+        _check_seal(folder, seal, digests)
+    return seal
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a checkpoint; CheckpointError if it cannot be read, {} if it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error}); copy it again") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _refuse_unsafe(path: Path) -> None:
+    if path.suffix in PICKLED:
+        raise CheckpointError(f"{path}: pickled weights can run code and are refused; {NO_SAFE}")
+    if path.suffix in CODE:
+        raise CheckpointError(
+            f"{path}: code in a checkpoint is refused; use one whose architecture transformers has"
+        )
+    if path.name.endswith("config.json"):
+        found = CODE_KEYS & set(_keys(read_json(path)))
+        if found:
+            raise CheckpointError(
+                f"{path}: key {min(found)!r} would run foreign code and is refused; remove it if "
+                "transformers has the architecture, else use another checkpoint"
+            )
+
+
+def _keys(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from node
+        for value in node.values():
+            yield from _keys(value)
+
+
+def _check_seal(folder: Path, seal: dict[str, Any], digests: bool) -> None:
+    listed = seal.get("files")
+    if seal.get("format") != FORMAT or not isinstance(listed, dict):
+        raise CheckpointError(
+            f"{folder / SEAL}: format {seal.get('format')!r}, this version reads {FORMAT}; upgrade"
+        )
+    for path in model_files(folder):
+        if path.name not in listed:
+            raise CheckpointError(f"{path}: not listed in {SEAL}; remove it or seal again")
+    for name, entry in sorted(listed.items()):
+        path = folder / name
+        if path.parent != folder or not path.is_file():
+            raise CheckpointError(f"{path}: missing, though {SEAL} lists it; copy it again")
+        if path.stat().st_size != entry["size"]:
+            found = f"{path.stat().st_size} bytes, {SEAL} says {entry['size']}"
+            raise CheckpointError(f"{path}: {found}; copy it again")
+        if digests and sha256(path) != entry["sha256"]:
+            raise CheckpointError(f"{path}: sha256 differs from {SEAL}: damaged; copy it again")

@@ -1,6 +1,7 @@
 """The KFP face of the stages: one file a stage, no logic (architecture: idea 3)."""
 
 from components.distill import distill
+from components.doctor import doctor
 from components.dpo import dpo
 from components.evaluate import evaluate
 from components.existing import existing
@@ -14,6 +15,7 @@ from components.summarize import summarize
 
 __all__ = [
     "distill",
+    "doctor",
     "dpo",
     "evaluate",
     "existing",

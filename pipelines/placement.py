@@ -59,7 +59,7 @@ PARAMETERS: dict[str, tuple[type, str]] = {
     "gpu_pod_node_selector": (dict, "Labels of the nodes that GPU pods may run on."),
     "gpu_pod_tolerations": (list, "Taints that GPU pods accept, as Kubernetes writes them."),
     "secret_store": (str, "Secret with the object store's keys; may be missing."),
-    "secret_teacher": (str, "Secret with the teacher's key; distill alone gets it."),
+    "secret_teacher": (str, "Secret with the teacher's key; for distill and the doctor."),
     "secret_tracking": (str, "Secret with MLflow's user and password; may be missing."),
 }
 """The fields of `Placement` as people see them in the run form."""
@@ -119,7 +119,8 @@ def place(
         gpus: whether the pod needs GPUs.
     """
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
-    kubernetes.set_timeout(task, platform.timeout_seconds)
+    if not (stage in TRAINING and platform.launcher == "trainjob"):  # it may queue for long
+        kubernetes.set_timeout(task, platform.timeout_seconds)
     _label(task, stage, run, platform)
     _secrets(task, stage, chosen)
     if platform.retries:
@@ -153,10 +154,10 @@ def _hand_down(task: PipelineTask, *values: Any) -> None:
 
 
 def _secrets(task: PipelineTask, stage: str, chosen: Placement) -> None:
-    """References only. The teacher's key goes to distill (and doctor, which tries it)."""
+    """References only. The teacher's key goes to distill, and to doctor, which tries it."""
     kubernetes.use_secret_as_env(task, chosen.secret_store, STORE_KEYS, optional=True)
     kubernetes.use_secret_as_env(task, chosen.secret_tracking, TRACKING_KEYS, optional=True)
-    if stage == "distill":
+    if stage in ("distill", "doctor"):
         kubernetes.use_secret_as_env(task, chosen.secret_teacher, TEACHER_KEYS, optional=True)
 
 

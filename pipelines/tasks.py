@@ -8,6 +8,7 @@ import components
 from chainsight.config import PlatformSection
 from chainsight.shards import ALL
 from chainsight.stages import STAGES
+from components.images import image
 from pipelines.placement import GPU_TASKS, TRAINING, Placement, place
 
 
@@ -26,11 +27,18 @@ class Tasks:
         self._shared = {"run": run, "model": model, "pipeline_run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
         self._platform, self._name = platform, name
         self._settings, self._chosen = settings, chosen
+        self._doctor: Any = None
 
     def closing(self, sections: dict[str, Any]) -> Any:
         """The task that runs last, whatever happened, for `dsl.ExitHandler`."""
         task = components.summarize(**sections, pipeline_run=self._shared["pipeline_run"])
         return self._placed(task, "summarize")
+
+    def examine(self, sections: dict[str, Any]) -> None:
+        """The task that all others wait for: the doctor's."""
+        here = self._settings is None
+        images = {} if here else {stage: image(stage) for stage in STAGES}
+        self._doctor = self._placed(components.doctor(**sections, images=images), "doctor")
 
     def take(self, policy_uri: Any) -> Any:
         """The outputs of the task that takes a policy from the store."""
@@ -64,6 +72,8 @@ class Tasks:
         if stage in TRAINING:
             extra["platform"] = self._platform
         task = getattr(components, stage)(**arguments, **extra, **self._shared)
+        if self._doctor is not None and not STAGES[stage].inputs:
+            task.after(self._doctor)
         return self._placed(task, stage, light=str(shard).startswith(ALL))
 
     def _placed(self, task: Any, name: str, *, light: bool = False) -> Any:

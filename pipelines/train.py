@@ -69,6 +69,7 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
             "platform": platform,
         }
         with dsl.ExitHandler(do.closing(sections), name="stages"):
+            do.examine(sections)
             prepared = do("prepare", config=prepare)
             examples, benchmarks = prepared["examples"], prepared["benchmarks"]
             rationales = do("distill", config=distill, examples=examples)["rationales"]

@@ -76,7 +76,7 @@ def stage_of(task: str) -> str:
 
 
 GPU = {"sft", "dpo", "sample", "evaluate"}
-TASKS = (*STAGES, "sample-2", "summarize")
+TASKS = (*STAGES, "sample-2", "doctor", "summarize")
 
 
 def test_the_compiled_pipeline_is_the_golden_one(compiled: str) -> None:
@@ -125,7 +125,7 @@ def test_every_reference_leads_somewhere(documents: list[Document]) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_image_is_pinned_and_the_stages_own(documents: list[Document], task: str) -> None:
-    owner = {"summarize": "register"}.get(task, stage_of(task))
+    owner = {"summarize": "register", "doctor": "distill"}.get(task, stage_of(task))
     assert executors(documents)[task]["image"] == IMAGE.format(owner)
 
 
@@ -151,14 +151,14 @@ def test_gpus_go_to_the_stages_that_compute(documents: list[Document], task: str
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_secrets_are_references_and_the_teachers_is_distills(
+def test_secrets_are_references_and_the_teachers_goes_to_who_asks_it(
     documents: list[Document], task: str
 ) -> None:
     secrets = executors(documents)[task]["kubernetes"]["secretAsEnv"]
     keys = {pair["envVar"] for secret in secrets for pair in secret["keyToEnv"]}
     assert "AWS_SECRET_ACCESS_KEY" in keys
     assert "MLFLOW_TRACKING_PASSWORD" in keys
-    assert ("OPENAI_API_KEY" in keys) == (task == "distill")
+    assert ("OPENAI_API_KEY" in keys) == (task in ("distill", "doctor"))
     assert all("componentInputParameter" in s["secretNameParameter"] for s in secrets)
 
 
@@ -197,6 +197,13 @@ def test_shards_run_side_by_side_before_their_stage(documents: list[Document]) -
     assert loop in stages["sample-2"]["dependentTasks"]
     constant = stages["sample-2"]["inputs"]["parameters"]["shard"]["runtimeValue"]["constant"]
     assert constant == "all/4"
+
+
+def test_nothing_starts_before_the_doctor_has_agreed(documents: list[Document]) -> None:
+    stages = documents[0]["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    assert "dependentTasks" not in stages["doctor"]
+    assert stages["prepare"]["dependentTasks"] == ["doctor"]
+    assert all(task["dependentTasks"] for name, task in stages.items() if name != "doctor")
 
 
 def test_the_summary_comes_last_whatever_happened(documents: list[Document]) -> None:

@@ -70,7 +70,7 @@ class PlatformSection(Section):
     """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; may be missing where pods have
     an identity of their own."""
     teacher_secret: Name = "chainsight-teacher"  # noqa: S105 - a name
-    """Secret with OPENAI_API_KEY; only distill's pods get it."""
+    """Secret with OPENAI_API_KEY; only distill and the doctor get it."""
     tracking_secret: Name = "chainsight-tracking"  # noqa: S105 - a name
     """Secret with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; may be missing."""
     labels: dict[str, str] = Field(default_factory=dict)

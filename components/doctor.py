@@ -38,6 +38,6 @@ def doctor(
             "register": register,
             "platform": platform,
         },
-        images=images,
+        images=images or None,
         page=page.path,
     )

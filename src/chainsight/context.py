@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Literal, NoReturn, Protocol
 
 from chainsight.config import ModelSection
 from chainsight.errors import StoreError
@@ -54,6 +54,10 @@ def _no_store(uri: str) -> NoReturn:
     raise StoreError(f"{uri}: this stage was called without a store")
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Context:
     """What surrounds one execution of a stage."""
@@ -74,5 +78,9 @@ class Context:
     """Give the verified local folder of another artifact's store URI."""
     manifest: Callable[[str], Manifest] = _no_store
     """Give the manifest at an artifact's store URI: digests, inputs, where the files lie."""
+    parallel: Literal["fsdp", "ddp"] = "ddp"
+    """How several processes share a training: weights cut up, or a copy in each."""
+    stopping: Callable[[], bool] = _never
+    """Whether the work shall stop at the next good place, as its machine is taken away."""
     progress: Progress = field(default_factory=Silent)
     metrics: Metrics = field(default_factory=Silent)

@@ -43,3 +43,7 @@ class NoPairsError(ChainsightError):
 
 class TrackingError(ChainsightError):
     """MLflow cannot be reached or refuses, where its answer is needed."""
+
+
+class LaunchError(ChainsightError):
+    """The processes of a training cannot be started, or ended badly."""

@@ -11,7 +11,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from chainsight.config import SftSection
 from chainsight.context import Context
-from chainsight.training import loop, objectives
+from chainsight.training import loop, objectives, parallel
 from chainsight.training.data import order, sft_collator
 from chainsight.vlm.checkpoint import Loaded, quiet
 from chainsight.vlm.template import IGNORED, Row
@@ -22,7 +22,7 @@ class SftLoop(loop.Loop, SFTTrainer):  # type: ignore[misc]
 
     def _get_num_items_in_batch(self, batches: list[Any], device: torch.device) -> torch.Tensor:
         counts = [(batch["labels"] != IGNORED).sum() for batch in batches]
-        return torch.stack(counts).sum().to(device)
+        return parallel.total(torch.stack(counts).sum().to(device))
 
     def compute_loss(
         self,
@@ -35,7 +35,8 @@ class SftLoop(loop.Loop, SFTTrainer):  # type: ignore[misc]
         assert not return_outputs, "there is no evaluation in the loop"
         labels = inputs.pop("labels")
         logits = model(**inputs, use_cache=False).logits
-        return objectives.sft_loss(logits, labels, num_items_in_batch)
+        loss = objectives.sft_loss(logits, labels, num_items_in_batch)
+        return loss * parallel.num_ranks()
 
 
 def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Context) -> SftLoop:

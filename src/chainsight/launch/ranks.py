@@ -1,0 +1,183 @@
+"""A training stage on one machine: in this process, or by torchrun in one process a GPU."""
+
+import functools
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from chainsight import runner
+from chainsight.config import PlatformSection
+from chainsight.errors import ChainsightError, ConfigError, LaunchError
+from chainsight.launch import worker
+from chainsight.runner import Claim, Job, StageRun
+
+STOP_SECONDS = 120
+"""For the checkpoint that a terminated training keeps; torchrun's own 30 are short for 8 B."""
+_POLL_SECONDS = 0.2
+_DIED = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+)")  # torchrun's log
+_TAIL_LINES = 5
+
+
+def execute(job: Job, platform: PlatformSection, *, pipeline_run: str = "") -> StageRun:
+    """Execute a training stage on this machine, or reuse what an equal execution committed.
+
+    Crashed processes are started again `platform.retries` times and go on from the last
+    checkpoint; an error that the user can mend ends the training at once.
+
+    Raises:
+        ConfigError: more processes than GPUs.
+        LaunchError: the processes ended badly; whatever else the stage raises.
+    """
+    num_gpus = visible_gpus()
+    num_processes = platform.processes or max(1, num_gpus)
+    if 0 < num_gpus < num_processes:
+        raise ConfigError(
+            f"platform.processes is {num_processes}, but {num_gpus} GPUs are visible; leave it "
+            "out to use them all"
+        )
+    if num_processes == 1 and num_gpus <= 1:
+        return runner.execute(job, pipeline_run=pipeline_run)
+    how = functools.partial(_launch, num_processes=num_processes, platform=platform)
+    return runner.execute(job, pipeline_run=pipeline_run, how=how)
+
+
+def visible_gpus() -> int:
+    """How many GPUs torch may use here."""
+    if importlib.util.find_spec("torch") is None:
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _launch(
+    job: Job, claim: Claim, pipeline_run: str, *, num_processes: int, platform: PlatformSection
+) -> StageRun:
+    logs = claim.work / "ranks"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    environment = {
+        worker.JOB_VARIABLE: worker.dump(job, pipeline_run),
+        worker.PARALLEL_VARIABLE: platform.parallel,
+        worker.FAILURES_VARIABLE: str(logs),
+    }
+    command = _command(num_processes, platform.retries, logs)
+    with _started(command, environment, logs, claim.lock) as process:
+        code = _wait(process, logs)
+    if code:
+        raise _failure(job, num_processes, logs)
+    done = runner.find(job)
+    if done is None:
+        raise LaunchError(
+            f"{job.stage.name}: {num_processes} processes ended well but committed nothing; do "
+            "they see the store of this one?"
+        )
+    return replace(done, reused=False)
+
+
+def _command(num_processes: int, restarts: int, logs: Path) -> list[str]:
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+        f"--nproc-per-node={num_processes}",
+        f"--max-restarts={restarts}",
+        f"--shutdown-timeout={STOP_SECONDS}",
+        "--redirects=3",  # both streams into files: what torchrun says itself helps nobody
+        f"--log-dir={logs}",
+        *("-m", "chainsight.launch.worker"),
+    ]
+
+
+@contextmanager
+def _started(
+    command: list[str], environment: dict[str, str], logs: Path, lock: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """torchrun, which is never left behind; it holds the stage's lock, should this process die."""
+    with (logs / "torchrun.log").open("wb") as said:
+        process = subprocess.Popen(  # noqa: S603 - our own Python
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env={**os.environ, **environment},
+            pass_fds=(lock,),
+        )
+    try:
+        with _terminating(process):
+            yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _terminating(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass SIGTERM on: the ranks then keep a checkpoint and end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait(process: subprocess.Popen[bytes], logs: Path) -> int:
+    """The exit code, once torchrun has ended; shows meanwhile what rank 0 says."""
+    shown: dict[Path, int] = {}
+    while process.poll() is None:
+        time.sleep(_POLL_SECONDS)
+        _show(logs, shown)
+        if any(logs.glob("*.failure")):
+            process.terminate()  # a restart would fail alike
+            process.wait()
+    _show(logs, shown)
+    return process.returncode
+
+
+def _show(logs: Path, shown: dict[Path, int]) -> None:
+    for path in sorted(logs.glob("*/attempt_*/0/stderr.log")):
+        with path.open("rb") as file:
+            file.seek(shown.get(path, 0))
+            sys.stderr.write(file.read().decode("utf-8", "replace"))
+            shown[path] = file.tell()
+    sys.stderr.flush()
+
+
+def _failure(job: Job, num_processes: int, logs: Path) -> ChainsightError:
+    """What went wrong first: the error that a rank reported, else how one died."""
+    reports = [json.loads(path.read_text("utf-8")) for path in logs.glob("*.failure")]
+    if reports:
+        first = min(reports, key=lambda report: report["time"])
+        kind = ConfigError if first["exit_code"] == ConfigError.exit_code else ChainsightError
+        return kind(first["message"])
+    died = _DIED.findall((logs / "torchrun.log").read_text("utf-8", "replace"))
+    if not died:
+        return LaunchError(
+            f"{job.stage.name}: torchrun ended before its {num_processes} processes; "
+            + _tail(logs / "torchrun.log")
+        )
+    code, rank = died[-1]
+    how = f"was killed by signal {-int(code)}" if int(code) < 0 else f"ended with code {code}"
+    how += " (often: no memory left)" if int(code) == -signal.SIGKILL else ""
+    said = max(logs.glob(f"*/attempt_*/{rank}/stderr.log"), key=lambda path: path.stat().st_mtime)
+    return LaunchError(
+        f"{job.stage.name}: process {rank} of {num_processes} {how}; run again to "
+        f"go on from the last checkpoint. {_tail(said)}"
+    )
+
+
+def _tail(path: Path) -> str:
+    lines = path.read_text("utf-8", "replace").strip().splitlines()[-_TAIL_LINES:]
+    return "Its last words:\n  " + "\n  ".join(lines) if lines else "It said nothing."

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from chainsight import runner
+from chainsight import errors, runner
 from chainsight.config import PlatformSection
 from chainsight.errors import ChainsightError, ConfigError, LaunchError
 from chainsight.launch import worker
@@ -40,16 +40,26 @@ def execute(job: Job, platform: PlatformSection, *, pipeline_run: str = "") -> S
         LaunchError: the processes ended badly; whatever else the stage raises.
     """
     num_gpus = visible_gpus()
-    num_processes = platform.processes or max(1, num_gpus)
-    if 0 < num_gpus < num_processes:
-        raise ConfigError(
-            f"platform.processes is {num_processes}, but {num_gpus} GPUs are visible; leave it "
-            "out to use them all"
-        )
-    if num_processes == 1 and num_gpus <= 1:
+    count = num_processes(platform, num_gpus)
+    if count == 1 and num_gpus <= 1:
         return runner.execute(job, pipeline_run=pipeline_run)
-    how = functools.partial(_launch, num_processes=num_processes, platform=platform)
+    how = functools.partial(_launch, count=count, platform=platform)
     return runner.execute(job, pipeline_run=pipeline_run, how=how)
+
+
+def num_processes(platform: PlatformSection, num_gpus: int) -> int:
+    """As many as the platform section says, else one a GPU, else one.
+
+    Raises:
+        ConfigError: more than there are GPUs, if there are any.
+    """
+    count = platform.processes or max(1, num_gpus)
+    if 0 < num_gpus < count:
+        raise ConfigError(
+            f"platform.processes is {count}, but torch sees {num_gpus} GPUs; leave it out to use "
+            "all that there are"
+        )
+    return count
 
 
 def visible_gpus() -> int:
@@ -62,7 +72,7 @@ def visible_gpus() -> int:
 
 
 def _launch(
-    job: Job, claim: Claim, pipeline_run: str, *, num_processes: int, platform: PlatformSection
+    job: Job, claim: Claim, pipeline_run: str, *, count: int, platform: PlatformSection
 ) -> StageRun:
     logs = claim.work / "ranks"
     shutil.rmtree(logs, ignore_errors=True)
@@ -72,24 +82,24 @@ def _launch(
         worker.PARALLEL_VARIABLE: platform.parallel,
         worker.FAILURES_VARIABLE: str(logs),
     }
-    command = _command(num_processes, platform.retries, logs)
+    command = _command(count, platform.retries, logs)
     with _started(command, environment, logs, claim.lock) as process:
         code = _wait(process, logs)
     if code:
-        raise _failure(job, num_processes, logs)
+        raise _failure(job, count, logs)
     done = runner.find(job)
     if done is None:
         raise LaunchError(
-            f"{job.stage.name}: {num_processes} processes ended well but committed nothing; do "
+            f"{job.stage.name}: {count} processes ended well but committed nothing; do "
             "they see the store of this one?"
         )
     return replace(done, reused=False)
 
 
-def _command(num_processes: int, restarts: int, logs: Path) -> list[str]:
+def _command(count: int, restarts: int, logs: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-        f"--nproc-per-node={num_processes}",
+        f"--nproc-per-node={count}",
         f"--max-restarts={restarts}",
         f"--shutdown-timeout={STOP_SECONDS}",
         "--redirects=3",  # both streams into files: what torchrun says itself helps nobody
@@ -155,17 +165,17 @@ def _show(logs: Path, shown: dict[Path, int]) -> None:
     sys.stderr.flush()
 
 
-def _failure(job: Job, num_processes: int, logs: Path) -> ChainsightError:
+def _failure(job: Job, count: int, logs: Path) -> ChainsightError:
     """What went wrong first: the error that a rank reported, else how one died."""
     reports = [json.loads(path.read_text("utf-8")) for path in logs.glob("*.failure")]
     if reports:
         first = min(reports, key=lambda report: report["time"])
-        kind = ConfigError if first["exit_code"] == ConfigError.exit_code else ChainsightError
+        kind: type[ChainsightError] = getattr(errors, first["kind"], ChainsightError)
         return kind(first["message"])
     died = _DIED.findall((logs / "torchrun.log").read_text("utf-8", "replace"))
     if not died:
         return LaunchError(
-            f"{job.stage.name}: torchrun ended before its {num_processes} processes; "
+            f"{job.stage.name}: torchrun ended before its {count} processes; "
             + _tail(logs / "torchrun.log")
         )
     code, rank = died[-1]
@@ -173,7 +183,7 @@ def _failure(job: Job, num_processes: int, logs: Path) -> ChainsightError:
     how += " (often: no memory left)" if int(code) == -signal.SIGKILL else ""
     said = max(logs.glob(f"*/attempt_*/{rank}/stderr.log"), key=lambda path: path.stat().st_mtime)
     return LaunchError(
-        f"{job.stage.name}: process {rank} of {num_processes} {how}; run again to "
+        f"{job.stage.name}: process {rank} of {count} {how}; run again to "
         f"go on from the last checkpoint. {_tail(said)}"
     )
 

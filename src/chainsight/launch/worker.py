@@ -62,12 +62,13 @@ def load(text: str) -> tuple[runner.Job, str]:
 
 def work(environment: Mapping[str, str]) -> None:
     """Do this rank's part of the job."""
-    from chainsight.training import parallel
-
     job, pipeline_run = load(environment.get(JOB_VARIABLE, ""))
     how = environment.get(PARALLEL_VARIABLE, "fsdp")
     if how not in ("fsdp", "ddp"):
         raise ConfigError(f"{PARALLEL_VARIABLE} is {how!r}; set platform.parallel to fsdp or ddp")
+
+    from chainsight.training import parallel  # torch, for which a wrong job need not wait
+
     surroundings: dict[str, Any] = {"parallel": how, "stopping": _stopping()}
     with _group(environment):
         _fetch_in_turn(job, int(environment["LOCAL_RANK"]))
@@ -123,7 +124,7 @@ def _report(error: ChainsightError, environment: Mapping[str, str]) -> None:
     print(error, file=sys.stderr, flush=True)  # noqa: T201
     folder = environment.get(FAILURES_VARIABLE)
     if folder:
-        about = {"message": str(error), "exit_code": error.exit_code, "time": time.time()}
+        about = {"kind": type(error).__name__, "message": str(error), "time": time.time()}
         path = Path(folder) / f"rank-{environment.get('RANK', 0)}.failure"
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps(about), encoding="utf-8")

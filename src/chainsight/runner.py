@@ -222,9 +222,12 @@ def execute(
     work = private_folder(job)
     with _locked(work.with_suffix(".lock"), job.stage.name) as lock:
         done = find(job)  # another process may have finished while this one waited
-        result = done or (how or perform)(job, Claim(work, lock), pipeline_run)
+        if done is None and how is not None:
+            done = how(job, Claim(work, lock), pipeline_run)
+        elif done is None:
+            done = perform(job, work, pipeline_run)
         shutil.rmtree(work, ignore_errors=True)
-    return result
+    return done
 
 
 def private_folder(job: Job) -> Path:
@@ -245,7 +248,7 @@ def _locked(path: Path, stage: str) -> Iterator[int]:
         yield file.fileno()
 
 
-def perform(job: Job, claim: Claim, pipeline_run: str, **surroundings: Any) -> StageRun:
+def perform(job: Job, work: Path, pipeline_run: str, **surroundings: Any) -> StageRun:
     """Execute a stage in this process and commit its outputs.
 
     `surroundings` are fields of its context beyond those of the job: `parallel`, `stopping`.
@@ -253,9 +256,9 @@ def perform(job: Job, claim: Claim, pipeline_run: str, **surroundings: Any) -> S
     from chainsight.tracking import Tracking
 
     key = job.key
-    context = replace(job.context(), work=claim.work, **surroundings)
+    context = replace(job.context(), work=work, **surroundings)
     folders = {kind: job.store.fetch(manifest) for kind, manifest in job.inputs.items()}
-    outputs = fresh_folders(claim.work / "outputs", job.stage.outputs)
+    outputs = fresh_folders(work / "outputs", job.stage.outputs)
     stage_run = job.stage.load()
     tracking = Tracking(job.run.mlflow_uri(), job.run.experiment)
     with out_of_space(job), tracking.stage(job.stage.name, pipeline_run) as tracked:

@@ -23,8 +23,10 @@ from chainsight.launch import worker
 from chainsight.runner import Claim, Job, StageRun
 
 STOP_SECONDS = 120
-"""For the checkpoint that a terminated training keeps; torchrun's own 30 are short for 8 B."""
+"""For the checkpoint that a terminated training keeps; torchrun's own 30 are short for 8 B. Also
+what a restart may have to wait for GPU ranks that hang in an exchange with one that is gone."""
 _POLL_SECONDS = 0.2
+_CLOSE_SECONDS = 10
 _DIED = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+)")  # torchrun's log
 _TAIL_LINES = 5
 
@@ -150,10 +152,22 @@ def _wait(process: subprocess.Popen[bytes], logs: Path) -> int:
         time.sleep(_POLL_SECONDS)
         _show(logs, shown)
         if any(logs.glob("*.failure")):
-            process.terminate()  # a restart would fail alike
-            process.wait()
+            _end(process)  # a restart would fail alike
     _show(logs, shown)
     return process.returncode
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a training that has failed: the leader may close its MLflow run, nobody else matters.
+
+    Ranks that wait for one that is gone hear no signal; they end with torchrun.
+    """
+    process.terminate()
+    try:
+        process.wait(_CLOSE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _show(logs: Path, shown: dict[Path, int]) -> None:
@@ -181,7 +195,8 @@ def _failure(job: Job, count: int, logs: Path) -> ChainsightError:
     code, rank = died[-1]
     how = f"was killed by signal {-int(code)}" if int(code) < 0 else f"ended with code {code}"
     how += " (often: no memory left)" if int(code) == -signal.SIGKILL else ""
-    said = max(logs.glob(f"*/attempt_*/{rank}/stderr.log"), key=lambda path: path.stat().st_mtime)
+    found = logs.glob(f"*/attempt_*/{rank}/stderr.log")
+    said = max(found, key=lambda path: path.stat().st_mtime, default=logs / "torchrun.log")
     return LaunchError(
         f"{job.stage.name}: process {rank} of {count} {how}; run again to "
         f"go on from the last checkpoint. {_tail(said)}"

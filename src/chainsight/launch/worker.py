@@ -69,16 +69,16 @@ def work(environment: Mapping[str, str]) -> None:
 
     from chainsight.training import parallel  # torch, for which a wrong job need not wait
 
-    surroundings: dict[str, Any] = {"parallel": how, "stopping": _stopping()}
     with _group(environment):
         _fetch_in_turn(job, int(environment["LOCAL_RANK"]))
+        surroundings: dict[str, Any] = {"parallel": how, "stopping": _stopping()}
         if parallel.agreed(runner.find(job) is not None):
             return  # a restart after the commit
-        claim = runner.Claim(runner.private_folder(job), lock=-1)  # held by the launcher
+        folder = runner.private_folder(job)  # the launcher holds its lock
         if parallel.leads():
-            runner.perform(job, claim, pipeline_run, **surroundings)
+            runner.perform(job, folder, pipeline_run, **surroundings)
         else:
-            runner.assist(job, claim.work, **surroundings)
+            runner.assist(job, folder, **surroundings)
 
 
 @contextmanager

@@ -305,6 +305,7 @@ def train(trainer: Any, title: str, num_steps: int) -> list[dict[str, float]]:
         trainer.add_callback(stop)
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     if stop.stopped:
+        parallel.agreed(None)  # once the leader has written: this error ends it, too
         raise ChainsightError(
             f"{title}: told to stop (SIGTERM), which it did after step {trainer.state.global_step} "
             f"of {num_steps}; its checkpoint is kept, run again to go on"

@@ -21,7 +21,7 @@ from chainsight.launch.worker import FAILURES_VARIABLE
 from chainsight.progress import EVENTS_VARIABLE
 
 STEPS, KILLS = 60, 10
-SETTINGS: dict[str, Any] = {"epochs": 40, "max_steps": STEPS}
+SETTINGS: dict[str, Any] = {"epochs": 40, "max_steps": STEPS, "batch_size": 4}
 
 
 def workers(home: Path) -> dict[int, int]:

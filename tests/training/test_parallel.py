@@ -46,6 +46,9 @@ def trained(folder: Path, *, cut_up: bool, begin: Path | None = None) -> dict[st
     """The weights after two steps, or after the second alone of a training that began elsewhere."""
     model = Stack()
     if cut_up:
+        if not parallel.leads():
+            for parameter in model.parameters():
+                parameter.data.fill_(float("nan"))  # only the leader's weights count
         parallel.shard(model, torch.device("cpu"))
         assert all(isinstance(p, DTensor) for p in model.parameters())
     optimizer = optimizer_of(model)

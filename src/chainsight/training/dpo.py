@@ -13,7 +13,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from chainsight.config import DpoSection
 from chainsight.context import Context
-from chainsight.training import loop, objectives, parallel
+from chainsight.training import loop, objectives, parallel, setup
 from chainsight.training.data import PairRow, dpo_collator, order
 from chainsight.vlm.checkpoint import Loaded, quiet
 from chainsight.vlm.template import IGNORED
@@ -158,7 +158,7 @@ def build(
     loaded: Loaded, pairs: Sequence[PairRow], config: DpoSection, context: Context
 ) -> DpoLoop:
     """The trainer of `pairs`, ready for `loop.train`; `num_steps` is set on it."""
-    loop.prepare(loaded.model, freeze=(loop.VISION, loop.PROJECTOR))
+    setup.prepare(loaded.model, freeze=(setup.VISION, setup.PROJECTOR))
     numbers = order(
         [len(pair) for pair in pairs],
         seed=context.seed,
@@ -167,7 +167,7 @@ def build(
         max_steps=config.max_steps,
     )
     num_steps = math.ceil(len(numbers) / config.batch_size)
-    shared = loop.arguments(
+    shared = setup.arguments(
         config, context, learning_rate=config.learning_rate, num_steps=num_steps
     )
     reference: dict[int, tuple[float, float]] = {}
@@ -178,7 +178,7 @@ def build(
             train_dataset=Dataset.from_dict({"row": numbers}),
             data_collator=dpo_collator(loaded.template, pairs, reference),
             processing_class=loaded.processor,
-            peft_config=loop.adapters(loaded.model, config),
+            peft_config=setup.adapters(loaded.model, config),
         )
     trainer.begin(context, vision_learning_rate=0.0)
     trainer.section, trainer.reference, trainer.num_steps = config, reference, num_steps

@@ -69,15 +69,21 @@ def mean(values: Sequence[torch.Tensor], device: torch.device) -> float:
 
 
 def shard(model: nn.Module, device: torch.device) -> None:
-    """Cut the weights of `model` up among the ranks, in place and layer by layer.
+    """Cut the leader's weights up among all ranks, in place and layer by layer.
 
-    Each forward and backward pass gathers one layer at a time. The weights may lie on the CPU:
-    only the pieces come to `device`.
+    They may lie on the CPU: only the pieces come to `device`. What the others have for weights is
+    lost. Each forward and backward pass then gathers one layer at a time.
     """
+    whole_ones = {name: p.detach() for name, p in model.named_parameters()} if leads() else {}
     mesh = init_device_mesh(device.type, (num_ranks(),))
     for layer in list(_layers(model)):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(spread(whole_ones.pop(name, None), parameter))
+        for buffer in model.buffers():
+            buffer.copy_(spread(buffer, buffer))
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:

@@ -25,6 +25,9 @@ from chainsight.runner import Claim, Job, StageRun
 STOP_SECONDS = 120
 """For the checkpoint that a terminated training keeps; torchrun's own 30 are short for 8 B. Also
 what a restart may have to wait for GPU ranks that hang in an exchange with one that is gone."""
+FRESH_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+"""Torch's agent keeps one store for all its restarts (2.13), and ranks that were started again find
+the addresses of the dead in it and wait for ever; with this they make a store of their own."""
 _POLL_SECONDS = 0.2
 _CLOSE_SECONDS = 10
 _DIED = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+)")  # torchrun's log
@@ -83,6 +86,7 @@ def _launch(
         worker.JOB_VARIABLE: worker.dump(job, pipeline_run),
         worker.PARALLEL_VARIABLE: platform.parallel,
         worker.FAILURES_VARIABLE: str(logs),
+        **FRESH_STORE,
     }
     command = _command(count, platform.retries, logs)
     with _started(command, environment, logs, claim.lock) as process:

@@ -30,6 +30,7 @@ def train_in(place: Place, stage: str, tuning: str, processes: int, parallel: st
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 @pytest.mark.parametrize("stage", ["sft", "dpo"])

@@ -111,6 +111,7 @@ def test_a_training_whose_ranks_are_killed_ends_in_the_same_weights(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_terminated_training_keeps_a_checkpoint_and_another_number_of_processes_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chainsight.config import RunConfig, validate
-from chainsight.errors import ChainsightError
+from chainsight.errors import ChainsightError, LaunchError
 from chainsight.runner import StageRun, resolve, say
 from chainsight.stages import STAGES
 
@@ -26,11 +26,24 @@ def close(
     """
     try:
         config = validate(RunConfig, dict(sections), "pipeline parameters")
+        if config.platform.launcher == "trainjob":
+            _end_trainings(pipeline_run)
         text = summary(config.run.name, resolve(config).values(), state, error, pipeline_run)
     except ChainsightError as problem:
         text = f"# {state}\n\nThere is no summary: {problem}\n"
     Path(path).write_text(text, encoding="utf-8")
     say(text)
+
+
+def _end_trainings(pipeline_run: str) -> None:
+    """Delete the TrainJobs that the run left under way; failed ones stay to be looked at."""
+    from chainsight.launch.cluster import Cluster
+    from chainsight.launch.trainjob import end_run
+
+    try:
+        end_run(Cluster.connect(say=say), pipeline_run, say)
+    except LaunchError as error:
+        say(f"TrainJobs of this run may be left: {error}")
 
 
 def summary(

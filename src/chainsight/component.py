@@ -46,12 +46,17 @@ def run_component(
     events = parent_events()
     with _one_message(stage, events):
         work = job(stage, config, run=run, model=model, inputs=_paths(inputs))
-        validate(PlatformSection, platform or {}, "platform")
+        settings = platform and validate(PlatformSection, platform, "platform")
         if events:
             events.write("stage", stage=stage)
         if shard:
             shards.gather(work, shards.parse(shard))
-        result = execute(work, pipeline_run=pipeline_run)
+        if settings:
+            from chainsight.launch import train  # with Kubernetes' client
+
+            result = train.execute(work, settings, pipeline_run=pipeline_run)
+        else:
+            result = execute(work, pipeline_run=pipeline_run)
     for kind, artifact in outputs.items():
         _hand_over(work.store, result.outputs[kind], artifact)
     metrics.metadata |= {**result.metrics, "seconds": result.seconds, "reused": int(result.reused)}

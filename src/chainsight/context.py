@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Literal, NoReturn, Protocol
 
 from chainsight.config import ModelSection
 from chainsight.errors import StoreError
@@ -73,6 +73,10 @@ def _keep_here(folder: Path) -> None:
     """Checkpoints stay where they were written."""
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Context:
     """What surrounds one execution of a stage."""
@@ -97,5 +101,9 @@ class Context:
     """Told of each checkpoint folder that is complete; copies it where a lost pod can't take it."""
     shard: Shard = WHOLE
     """The part of the work that is to be done here."""
+    parallel: Literal["fsdp", "ddp"] = "ddp"
+    """How several processes share a training: weights cut up, or a copy in each."""
+    stopping: Callable[[], bool] = _never
+    """Whether the work shall stop at the next good place, as its machine is taken away."""
     progress: Progress = field(default_factory=Silent)
     metrics: Metrics = field(default_factory=Silent)

@@ -16,11 +16,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from chainsight import __version__
@@ -32,7 +33,7 @@ from chainsight.config import (
     section_of,
     validate,
 )
-from chainsight.context import Context
+from chainsight.context import Context, Silent
 from chainsight.errors import ConfigError, StoreError
 from chainsight.progress import choose
 from chainsight.stages import STAGES, Stage
@@ -136,11 +137,6 @@ class Job:
         """The key of the stage's artifacts, hex sha256."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def folder(self) -> Path:
-        """Where an execution keeps what survives a kill."""
-        return self.work / f"{self.stage.name}-{self.key[:16]}"
-
 
 def job(
     stage: str,
@@ -199,42 +195,75 @@ def find(job: Job) -> StageRun | None:
     return StageRun(job.stage.name, outputs, reused=True)
 
 
-def execute(job: Job, *, pipeline_run: str = "") -> StageRun:
+@dataclass(frozen=True)
+class Claim:
+    """A stage's work, which one process at a time may do."""
+
+    work: Path
+    """Private folder; survives a kill."""
+    lock: int
+    """Open file that holds the lock; so does a child process that inherits it."""
+
+
+def execute(
+    job: Job,
+    *,
+    pipeline_run: str = "",
+    how: Callable[[Job, Claim, str], StageRun] | None = None,
+) -> StageRun:
     """Execute a stage, or reuse what an equal execution committed.
 
-    `pipeline_run` names the pipeline run that MLflow's parent run stands for.
+    `pipeline_run` names the pipeline run that MLflow's parent run stands for. `how` does the
+    work that is found to be necessary; none: this process does (`perform`).
     """
     done = find(job)
     if done is not None:
         return done
-    key, work = job.key, job.folder
-    work.mkdir(parents=True, exist_ok=True)
-    with locked(work.with_suffix(".lock"), job.stage.name):
+    work = private_folder(job)
+    with locked(work.with_suffix(".lock"), job.stage.name) as lock:
         done = find(job)  # another process may have finished while this one waited
-        result = done or _execute(job, key, work, pipeline_run)
+        if done is None and how is not None:
+            done = how(job, Claim(work, lock), pipeline_run)
+        elif done is None:
+            done = perform(job, work, pipeline_run)
         shutil.rmtree(work, ignore_errors=True)
-    return result
+    return done
+
+
+def private_folder(job: Job) -> Path:
+    """The folder of a stage's unfinished work, made if need be."""
+    work = job.work / f"{job.stage.name}-{job.key[:16]}"
+    work.mkdir(parents=True, exist_ok=True)
+    return work
 
 
 @contextmanager
-def locked(path: Path, stage: str) -> Iterator[None]:
-    """Hold the file lock at `path`; one process of this host at a time does a stage's work."""
+def locked(path: Path, stage: str) -> Iterator[int]:
+    """Hold the file lock at `path`; one process of this host at a time does a stage's work.
+
+    Gives the lock's file descriptor.
+    """
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"{stage}: another process is at the same work; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()
 
 
-def _execute(job: Job, key: str, work: Path, pipeline_run: str) -> StageRun:
+def perform(job: Job, work: Path, pipeline_run: str, **surroundings: Any) -> StageRun:
+    """Execute a stage in this process and commit its outputs.
+
+    `surroundings` are fields of its context beyond those of the job: `parallel`, `stopping`.
+    """
     from chainsight.tracking import Tracking
 
-    context = replace(job.context(), work=work)
+    key = job.key
+    context = replace(job.context(), work=work, **surroundings)
     fetch = job.store.fetch_light if job.stage.light else job.store.fetch
     folders = {kind: fetch(manifest) for kind, manifest in job.inputs.items()}
-    outputs = _fresh_folders(work / "outputs", job.stage.outputs)
+    outputs = fresh_folders(work / "outputs", job.stage.outputs)
     stage_run = job.stage.load()
     tracking = Tracking(job.run.mlflow_uri(), job.run.experiment)
     with out_of_space(job), tracking.stage(job.stage.name, pipeline_run) as tracked:
@@ -253,7 +282,19 @@ def _execute(job: Job, key: str, work: Path, pipeline_run: str) -> StageRun:
     return StageRun(job.stage.name, manifests, reused=False)
 
 
-def _fresh_folders(parent: Path, kinds: Iterable[str]) -> dict[str, Path]:
+def assist(job: Job, work: Path, **surroundings: Any) -> None:
+    """Execute a stage beside the process that performs it, as one of its other ranks.
+
+    It says nothing, records nothing, and what it might write is thrown away.
+    """
+    folders = {kind: job.store.fetch(manifest) for kind, manifest in job.inputs.items()}
+    context = replace(job.context(), work=work, progress=Silent(), **surroundings)
+    with out_of_space(job), TemporaryDirectory() as scratch:
+        outputs = fresh_folders(Path(scratch) / "outputs", job.stage.outputs)
+        job.stage.load()(job.config, **folders, **outputs, context=context)
+
+
+def fresh_folders(parent: Path, kinds: Iterable[str]) -> dict[str, Path]:
     """Empty folders for the outputs; what a killed attempt left there is no result."""
     shutil.rmtree(parent, ignore_errors=True)
     folders = {kind: parent / kind for kind in kinds}

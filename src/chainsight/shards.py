@@ -13,7 +13,15 @@ from dataclasses import replace
 
 from chainsight.context import Shard
 from chainsight.errors import ConfigError, StoreError
-from chainsight.runner import Job, code_version, describe, find, locked, out_of_space
+from chainsight.runner import (
+    Job,
+    code_version,
+    describe,
+    find,
+    locked,
+    out_of_space,
+    private_folder,
+)
 
 KIND = "blocks"
 ALL = "all/"
@@ -59,7 +67,7 @@ def gather(job: Job, of: Shard) -> None:
     """
     if find(job) is not None:
         return
-    job.folder.mkdir(parents=True, exist_ok=True)
+    folder = private_folder(job)
     for number in range(of.count):
         manifest = job.store.find(KIND, _key(job, Shard(number, of.count)))
         if manifest is None:
@@ -67,7 +75,7 @@ def gather(job: Job, of: Shard) -> None:
                 f"{job.stage.name}: shard {number}/{of.count} left no blocks; run it again with "
                 f"the same configuration and code ({code_version()})"
             )
-        shutil.copytree(job.store.fetch(manifest), job.folder, dirs_exist_ok=True)
+        shutil.copytree(job.store.fetch(manifest), folder, dirs_exist_ok=True)
 
 
 def _key(job: Job, shard: Shard) -> str:

@@ -107,6 +107,7 @@ def test_the_trainjob_is_exactly_this(work: Work) -> None:
                     {"name": "CHAINSIGHT_JOB", "value": work.job},
                     {"name": "CHAINSIGHT_PARALLEL", "value": "fsdp"},
                     {"name": "PYTHONUNBUFFERED", "value": "1"},
+                    {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"},
                     reference("chainsight-store", "AWS_ACCESS_KEY_ID"),
                     reference("chainsight-store", "AWS_SECRET_ACCESS_KEY"),
                     reference("chainsight-tracking", "MLFLOW_TRACKING_USERNAME"),

@@ -12,7 +12,7 @@ from chainsight.errors import ChainsightError
 from chainsight.records import Example, Pair
 from chainsight.stages import dpo
 from chainsight.training import dpo as loops
-from chainsight.training import loop
+from chainsight.training import resume
 from chainsight.training.data import dpo_collator
 from chainsight.vlm import checkpoint
 from chainsight.vlm.template import IGNORED
@@ -190,7 +190,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
     for killed in (("reference", 3), ("dpo", 0), ("dpo", 3)):  # while scoring, training, twice
         with pytest.raises(interrupted):
             align(world, "killed", interrupting(*killed), **options)
-    newest = loop.newest_complete(world.root / "work/killed/checkpoints")
+    newest = resume.newest_complete(world.root / "work/killed/checkpoints")
     assert newest.name == "checkpoint-2"
     resumed, again = align(world, "killed", **options)
     assert again == metrics

@@ -17,7 +17,7 @@ from chainsight.launch.checkpoints import Mirror
 from chainsight.records import Rationale
 from chainsight.stages import sft
 from chainsight.store import LocalStore
-from chainsight.training import loop
+from chainsight.training import resume
 from chainsight.training.data import sft_collator
 from chainsight.vlm import checkpoint
 from chainsight.vlm.template import IGNORED
@@ -128,7 +128,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(world, contents, interrupti
     with pytest.raises(interrupted):
         train(world, "killed", interrupting("sft", 4), epochs=2, save_every_steps=2)
     checkpoints = world.root / "work/killed/checkpoints"
-    assert loop.newest_complete(checkpoints).name == "checkpoint-4"
+    assert resume.newest_complete(checkpoints).name == "checkpoint-4"
     resumed, again = train(world, "killed", epochs=2, save_every_steps=2)
     assert again == metrics
     assert contents(resumed) == contents(straight)
@@ -156,10 +156,10 @@ def test_a_torn_checkpoint_is_passed_over(world, contents, interrupting, interru
     with pytest.raises(interrupted):
         train(world, "torn", interrupting("sft", 4), epochs=2, save_every_steps=2)
     newest = world.root / "work/torn/checkpoints/checkpoint-4"
-    (newest / loop.COMPLETE).unlink()
+    (newest / resume.COMPLETE).unlink()
     (newest / "optimizer.pt").write_bytes(b"half")
     (newest / "trainer_state.json").unlink()
-    assert loop.newest_complete(newest.parent).name == "checkpoint-2"
+    assert resume.newest_complete(newest.parent).name == "checkpoint-2"
     resumed, _ = train(world, "torn", epochs=2, save_every_steps=2)
     assert contents(resumed) == contents(straight)
 

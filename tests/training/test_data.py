@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from chainsight.training.data import PairRow, dpo_collator, order, sft_collator
+from chainsight.training.data import PairRow, deal, dpo_collator, order, sft_collator
 from chainsight.vlm import checkpoint
 from chainsight.vlm.template import IGNORED, Prompt, Row
 
@@ -49,6 +49,27 @@ def test_max_steps_bounds_the_rows_and_never_adds_any():
     assert len(ordered(max_steps=99)) == 10
 
 
+def dealt(numbers, num_ranks):
+    return [deal(numbers, 2, rank=rank, num_ranks=num_ranks) for rank in range(num_ranks)]
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 8])
+def test_a_step_has_the_same_rows_in_the_same_batches_for_any_number_of_ranks(num_ranks):
+    numbers = list(range(48, 0, -1))
+    rounds = zip(*dealt(numbers, num_ranks), strict=True)
+    batches = [[item["row"] for item in batch] for batch in (b for turn in rounds for b in turn)]
+    assert batches == [numbers[start : start + 2] for start in range(0, 48, 2)]
+
+
+@pytest.mark.parametrize(("num_rows", "num_ghosts"), [(8, 0), (9, 3), (10, 3), (11, 2), (1, 3)])
+def test_ranks_without_a_batch_in_the_last_round_get_a_ghost(num_rows, num_ghosts):
+    hands = dealt(list(range(num_rows)), 4)
+    assert len({len(hand) for hand in hands}) == 1
+    items = [item for hand in hands for batch in hand for item in batch]
+    assert sorted(item["row"] for item in items if not item["ghost"]) == list(range(num_rows))
+    assert sum(item["ghost"] for item in items) == num_ghosts
+
+
 @pytest.fixture(scope="module")
 def template(student_folder):
     return checkpoint.load(student_folder).template
@@ -87,3 +108,14 @@ def test_pairs_become_chosen_rows_and_then_rejected_rows(template, png):
     reference[1] = (-3.0, -4.0)
     batch = collate([{"row": 1}, {"row": 0}])
     assert torch.equal(batch["reference_logps"], torch.tensor([-3.0, -1.0, -4.0, -2.0]))
+
+
+def test_a_ghost_has_no_labels_and_counts_for_nothing(template, png):
+    row = make(template, png, "a", (70, 71))
+    ghost = [{"row": 0, "ghost": True}]
+    assert (sft_collator(template, [row])(ghost)["labels"] == IGNORED).all()
+    collate = dpo_collator(template, [PairRow(row, row)], {0: (-1.0, -2.0)})
+    batch = collate(ghost)
+    assert batch["num_pairs"] == 0
+    assert (batch["labels"] == IGNORED).all()
+    assert collate([{"row": 0, "ghost": False}])["num_pairs"] == 1

@@ -180,3 +180,18 @@ def test_a_hub_id_is_fingerprinted_by_its_revision_without_a_network():
     assert checkpoint.fingerprint("owner/model", "abc") == "owner/model@abc"
     with pytest.raises(CheckpointError, match="no such folder"):
         checkpoint.fingerprint("./owner/model")
+
+
+def test_an_outline_is_the_model_without_its_weights(student_folder):
+    whole, outline = checkpoint.load(student_folder), checkpoint.outline(student_folder)
+    shapes = [
+        {name: (p.shape, p.dtype, p.device) for name, p in loaded.model.named_parameters()}
+        for loaded in (whole, outline)
+    ]
+    assert shapes[0] == shapes[1]
+    buffers = dict(whole.model.named_buffers())
+    assert buffers
+    for name, buffer in outline.model.named_buffers():  # computed, not read
+        assert buffer.equal(buffers[name])
+    assert outline.template.system_prompt == whole.template.system_prompt
+    assert not outline.model.training

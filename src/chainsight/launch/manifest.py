@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from chainsight.config.platform import PlatformSection
 from chainsight.errors import LaunchError
+from chainsight.launch.worker import FRESH_STORE, JOB_VARIABLE, PARALLEL_VARIABLE
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -26,8 +27,6 @@ RUN = "chainsight.dev/run"
 PIPELINE_RUN = "chainsight.dev/pipeline-run"
 """The one pipeline run, by KFP's id, that made the TrainJob and ends it."""
 QUEUE = "kueue.x-k8s.io/queue-name"
-JOB_VARIABLE = "CHAINSIGHT_JOB"
-PARALLEL_VARIABLE = "CHAINSIGHT_PARALLEL"
 NODE = "node"
 """Name that Trainer gives the training's replicated job and its container."""
 SAVING_SECONDS = 120
@@ -179,6 +178,7 @@ def _variables(
         JOB_VARIABLE: work.job,
         PARALLEL_VARIABLE: platform.parallel,
         "PYTHONUNBUFFERED": "1",
+        **FRESH_STORE,
     }
     return [
         # Kubernetes expands $(NAME) in a value, and takes $$ for a dollar.

@@ -13,7 +13,7 @@ from chainsight.config import DpoSection
 from chainsight.context import Context
 from chainsight.errors import ChainsightError
 from chainsight.records import Example, Pair
-from chainsight.training import dpo, loop
+from chainsight.training import dpo, loop, setup
 from chainsight.training.data import PairRow
 from chainsight.vlm import checkpoint
 from chainsight.vlm.template import Row, Template, student
@@ -40,7 +40,7 @@ def run(
     wanted = {pair.example_id for pair in read}
     source = records.read(examples / "examples.parquet", Example)
     known = {example.id: example for example in source if example.id in wanted}
-    loaded = loop.load_for_training(policy, config, context)
+    loaded = setup.load_for_training(policy, config, context)
     rows = build_rows(known, read, loaded.template, config)
     trainer = dpo.build(loaded, rows, config, context)
     curve = loop.train(trainer, "dpo", trainer.num_steps)

@@ -14,7 +14,7 @@ from chainsight.config import SftSection
 from chainsight.context import Context
 from chainsight.errors import ChainsightError
 from chainsight.records import MODES, Example, Mode, Rationale
-from chainsight.training import loop, sft
+from chainsight.training import loop, setup, sft
 from chainsight.vlm import checkpoint
 from chainsight.vlm.template import Row, Template, student
 
@@ -41,7 +41,7 @@ def run(
     reasons = {
         r.example_id: r.text for r in records.read(rationales / "rationales.parquet", Rationale)
     }
-    loaded = loop.load_for_training(context.model.base, config, context)
+    loaded = setup.load_for_training(context.model.base, config, context)
     rows = build_rows(known, reasons, loaded.template, config)
     trainer = sft.build(loaded, rows.kept, config, context)
     curve = loop.train(trainer, "sft", trainer.num_steps)

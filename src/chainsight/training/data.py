@@ -43,11 +43,30 @@ def order(
     return [row for step in steps for row in sorted(step, key=lambda r: (-lengths[r], r))]
 
 
+def deal(numbers: Sequence[int], size: int, *, rank: int, num_ranks: int) -> list[list[Batch]]:
+    """The forward batches of one of several processes, as the collators' items.
+
+    The batches are those of one process, dealt in turn: an optimizer step sees the same rows in
+    the same company whatever the number of processes, and equally long ones at the same time.
+    All processes must take part in each forward pass, so where the last round doesn't come out
+    even the rest get a ghost: a row whose labels are struck out, and which no count includes. Its
+    loss and its gradient are zero.
+    """
+    batches = [
+        [{"row": number, "ghost": False} for number in numbers[start : start + size]]
+        for start in range(0, len(numbers), size)
+    ]
+    num_missing = -len(batches) % num_ranks
+    batches += [[{"row": numbers[-1], "ghost": True}] for _ in range(num_missing)]
+    return batches[rank::num_ranks]
+
+
 def sft_collator(template: Template, rows: Sequence[Row]) -> Callable[[list[Batch]], Batch]:
-    """Makes batches of rows named by {"row": number}."""
+    """Makes batches of rows named by {"row": number, "ghost": whether it is a ghost}."""
 
     def collate(picked: list[Batch]) -> Batch:
-        return _trimmed(template.collate([rows[item["row"]] for item in picked]))
+        batch = template.collate([rows[item["row"]] for item in picked])
+        return _trimmed(_struck(batch, picked))
 
     return collate
 
@@ -57,19 +76,32 @@ def dpo_collator(
 ) -> Callable[[list[Batch]], Batch]:
     """Makes batches of 2B rows, all chosen before all rejected, with what the reference says.
 
-    `reference_logps` is [2B] in the same order, or absent while `reference` lacks a pair.
+    `reference_logps` is [2B] in the same order, or absent while `reference` lacks a pair;
+    `num_pairs` is B, or 0 for a ghost.
     """
 
     def collate(picked: list[Batch]) -> Batch:
         numbers = [item["row"] for item in picked]
         both = [pairs[n].chosen for n in numbers] + [pairs[n].rejected for n in numbers]
-        batch = _trimmed(template.collate(both))
+        batch = _trimmed(_struck(template.collate(both), picked))
+        batch["num_pairs"] = 0 if _is_ghost(picked) else len(picked)
         if all(n in reference for n in numbers):
             logps = [reference[n][0] for n in numbers] + [reference[n][1] for n in numbers]
             batch["reference_logps"] = torch.tensor(logps, dtype=torch.float32)
         return batch
 
     return collate
+
+
+def _is_ghost(picked: list[Batch]) -> bool:
+    return any(item.get("ghost", False) for item in picked)
+
+
+def _struck(batch: Batch, picked: list[Batch]) -> Batch:
+    """Without labels if these are ghosts."""
+    if not _is_ghost(picked):
+        return batch
+    return batch | {"labels": torch.full_like(batch["labels"], IGNORED)}
 
 
 def _trimmed(batch: Batch) -> Batch:

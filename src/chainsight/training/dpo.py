@@ -13,10 +13,12 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from chainsight.config import DpoSection
 from chainsight.context import Context
-from chainsight.training import loop, objectives
+from chainsight.training import loop, objectives, parallel, setup
 from chainsight.training.data import PairRow, dpo_collator, order
 from chainsight.vlm.checkpoint import Loaded, quiet
 from chainsight.vlm.template import IGNORED
+
+NOT_FOR_THE_MODEL = frozenset({"labels", "num_pairs", "reference_logps"})
 
 
 class DpoLoop(loop.Loop, DPOTrainer):  # type: ignore[misc]
@@ -39,13 +41,14 @@ class DpoLoop(loop.Loop, DPOTrainer):  # type: ignore[misc]
     def _get_num_items_in_batch(self, batches: list[Any], device: torch.device) -> torch.Tensor:
         labels = [batch["labels"] for batch in batches]
         chosen = [(part[: len(part) // 2] != IGNORED).sum() for part in labels]
-        self.num_chosen_tokens = torch.stack(chosen).sum().to(device)
-        return torch.tensor(sum(len(part) for part in labels) // 2, device=device)
+        self.num_chosen_tokens = parallel.total(torch.stack(chosen).sum().to(device))
+        num_pairs = sum(batch["num_pairs"] for batch in batches)
+        return parallel.total(torch.tensor(num_pairs, device=device))
 
     def scores(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Weighted log-probabilities of all responses, [2B], and the logits behind them."""
         labels = inputs["labels"]
-        given = {k: v for k, v in inputs.items() if k not in ("labels", "reference_logps")}
+        given = {k: v for k, v in inputs.items() if k not in NOT_FOR_THE_MODEL}
         logits = model(**given, use_cache=False).logits
         weights = objectives.token_weights(labels, self.section.token_weights)
         return objectives.sequence_logps(logits, labels, weights), logits
@@ -66,6 +69,8 @@ class DpoLoop(loop.Loop, DPOTrainer):  # type: ignore[misc]
         result = objectives.dpo_loss(
             policy_chosen, policy_rejected, reference_chosen, reference_rejected, self.section.beta
         )
+        if not inputs["num_pairs"]:
+            result = objectives.DpoLoss(*(per_pair * 0 for per_pair in result))  # a ghost
         loss = result.loss.sum() / num_items_in_batch
         if self.section.sft_weight:
             half = len(logits) // 2
@@ -73,10 +78,10 @@ class DpoLoop(loop.Loop, DPOTrainer):  # type: ignore[misc]
                 logits[:half], inputs["labels"][:half], self.num_chosen_tokens
             )
             loss = loss + self.section.sft_weight * chosen
-        self._record(result)
-        return loss
+        self._record(result, inputs["num_pairs"])
+        return loss * parallel.num_ranks()
 
-    def _record(self, result: objectives.DpoLoss) -> None:
+    def _record(self, result: objectives.DpoLoss, num_pairs: int) -> None:
         chosen, rejected = result.chosen_rewards, result.rejected_rewards
         values = {
             "rewards/chosen": chosen,
@@ -87,30 +92,43 @@ class DpoLoop(loop.Loop, DPOTrainer):  # type: ignore[misc]
         if self.section.sft_weight:
             values["dpo_loss"] = result.loss.detach()
         for name, per_pair in values.items():
-            self.curves[name].extend(per_pair)
+            self.curves[name].extend(per_pair[:num_pairs])
 
     def fill_reference(self, numbers: Sequence[int], kept: Path) -> None:
         """Score every pair with the model as it is now, before the first step.
 
         In the very batches of the first epoch: so the first step's policy equals the reference
-        to the last bit. Scores are appended to `kept`, and those found there are not made again.
+        to the last bit. The ranks take turns; the leader appends all scores to `kept`, and those
+        found there are not made again.
         """
-        self.reference.update(_read_scores(kept))
+        found = dict(_read_scores(kept)) if parallel.leads() else {}
+        self.reference.update(parallel.agreed(found))
         todo = list(_unscored(numbers, self.args.per_device_train_batch_size, self.reference))
         progress = self.context.progress.task(
             "reference", len(set(numbers)), "pairs", done=len(self.reference)
         )
         self.model.eval()
-        with progress as task, kept.open("a", encoding="utf-8") as file, torch.no_grad():
-            for batch in todo:
-                inputs = self._prepare_inputs(self.data_collator([{"row": n} for n in batch]))
-                with self.accelerator.autocast():  # the loop's own precision
-                    chosen, rejected = self.scores(self.model, inputs)[0].float().chunk(2)
-                for line in zip(batch, chosen.tolist(), rejected.tolist(), strict=True):
-                    file.write(json.dumps(line) + "\n")
-                    self.reference[line[0]] = line[1:]
-                file.flush()
-                task.advance(len(batch))
+        with progress as task, torch.no_grad():
+            for turn in range(0, len(todo), parallel.num_ranks()):
+                own = todo[min(turn + parallel.rank(), len(todo) - 1)]  # all must go forward
+                scored = parallel.gathered(self._reference_scores(own))
+                scores = {n: pair for part in scored for n, pair in part.items()}
+                if parallel.leads():
+                    _append_scores(kept, scores)
+                self.reference.update(scores)
+                task.advance(len(scores))
+        parallel.settle(self.model)
+
+    def _reference_scores(self, numbers: Sequence[int]) -> dict[int, tuple[float, float]]:
+        inputs = self._prepare_inputs(self.data_collator([{"row": n} for n in numbers]))
+        with self.accelerator.autocast():  # the loop's own precision
+            chosen, rejected = self.scores(self.model, inputs)[0].float().chunk(2)
+        return dict(zip(numbers, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
+
+
+def _append_scores(kept: Path, scores: dict[int, tuple[float, float]]) -> None:
+    with kept.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps([number, *pair]) + "\n" for number, pair in scores.items())
 
 
 def _read_scores(kept: Path) -> Iterator[tuple[int, tuple[float, float]]]:
@@ -140,7 +158,7 @@ def build(
     loaded: Loaded, pairs: Sequence[PairRow], config: DpoSection, context: Context
 ) -> DpoLoop:
     """The trainer of `pairs`, ready for `loop.train`; `num_steps` is set on it."""
-    loop.prepare(loaded.model, freeze=(loop.VISION, loop.PROJECTOR))
+    setup.prepare(loaded.model, freeze=(setup.VISION, setup.PROJECTOR))
     numbers = order(
         [len(pair) for pair in pairs],
         seed=context.seed,
@@ -149,7 +167,7 @@ def build(
         max_steps=config.max_steps,
     )
     num_steps = math.ceil(len(numbers) / config.batch_size)
-    shared = loop.arguments(
+    shared = setup.arguments(
         config, context, learning_rate=config.learning_rate, num_steps=num_steps
     )
     reference: dict[int, tuple[float, float]] = {}
@@ -160,7 +178,7 @@ def build(
             train_dataset=Dataset.from_dict({"row": numbers}),
             data_collator=dpo_collator(loaded.template, pairs, reference),
             processing_class=loaded.processor,
-            peft_config=loop.adapters(loaded.model, config),
+            peft_config=setup.adapters(loaded.model, config),
         )
     trainer.begin(context, vision_learning_rate=0.0)
     trainer.section, trainer.reference, trainer.num_steps = config, reference, num_steps

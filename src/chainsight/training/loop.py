@@ -1,116 +1,35 @@
 """What SFT and DPO add to TRL's trainers: our batches, learning rates, checkpoints and curves."""
 
+import itertools
 import json
 import math
-import re
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
+from torch.distributed.tensor import DTensor
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
-from trl.trainer.utils import disable_dropout_in_model
 
-from chainsight.config import TrainingSection
 from chainsight.context import Context
 from chainsight.errors import ChainsightError
+from chainsight.training import parallel, resume
+from chainsight.training.data import deal
+from chainsight.training.setup import VISION, sharded
 from chainsight.vlm import checkpoint
 
-COMPLETE = "complete"
-"""Marker, written last into a trainer checkpoint: one without it was cut off by a kill."""
-VISION = re.compile(r"(^|\.)(vision_tower|vision_model|visual)\.")
-PROJECTOR = re.compile(r"(^|\.)(multi_modal_projector|image_newline)(\.|$)")
-CURVE_POINTS = 200
-"""About as many points are kept of each curve."""
 NOT_A_CURVE = frozenset({"epoch", "step", "total_flos"})
-
-
-def prepare(model: torch.nn.Module, *, freeze: tuple[re.Pattern[str], ...]) -> None:
-    """Switch dropout off and freeze the parameters whose name matches one of `freeze`."""
-    disable_dropout_in_model(model)
-    for module in model.modules():
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not any(pattern.search(name) for pattern in freeze))
-
-
-def load_for_training(
-    ref: str | Path, config: TrainingSection, context: Context
-) -> checkpoint.Loaded:
-    """Load a model to be trained.
-
-    Weights that are trained stay float32, also for bfloat16 runs (which compute in bfloat16):
-    at learning rates of 1e-6 an update is below bfloat16's resolution and would be lost.
-    """
-    dtype = context.model.dtype if config.tuning == "lora" else "float32"
-    revision = context.model.revision if ref == context.model.base else None
-    return checkpoint.load(ref, revision=revision, dtype=dtype, attention=context.model.attention)
-
-
-def adapters(model: torch.nn.Module, config: TrainingSection) -> LoraConfig | None:
-    """Low-rank adapters on every linear layer that is not frozen, the output layer apart."""
-    if config.tuning == "full":
-        return None
-    names = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-        and module.weight.requires_grad
-        and not name.endswith("lm_head")
-    ]
-    return LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=0.0, target_modules=names
-    )
-
-
-def arguments(
-    config: TrainingSection, context: Context, *, learning_rate: float, num_steps: int
-) -> dict[str, Any]:
-    """The keyword arguments that SFTConfig and DPOConfig share."""
-    log_every = max(
-        n
-        for n in range(1, max(1, num_steps // CURVE_POINTS) + 1)
-        if config.save_every_steps % n == 0  # so that no curve point spans a resume
-    )
-    cuda = torch.cuda.is_available()
-    return {
-        "output_dir": str(context.work / "checkpoints"),
-        "per_device_train_batch_size": config.device_batch_size,
-        "gradient_accumulation_steps": config.batch_size // config.device_batch_size,
-        "num_train_epochs": 1,  # the order of rows already holds all epochs
-        "train_sampling_strategy": "sequential",
-        "learning_rate": learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": math.ceil(config.warmup_ratio * num_steps),
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
-        "bf16": context.model.dtype == "bfloat16",
-        "activation_checkpointing": context.model.gradient_checkpointing,
-        "use_cache": True,  # goes into the saved config; our forwards say no for themselves
-        "max_length": None,
-        "logging_steps": log_every,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "steps",
-        "save_steps": config.save_every_steps,
-        "save_total_limit": 2,
-        "seed": context.seed,
-        "report_to": [],
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-        "dataloader_pin_memory": cuda,
-        "use_cpu": not cuda,
-    }
 
 
 class Loop:
     """Mixed into a TRL trainer, before it in the order of classes.
 
-    The loss functions divide by the size of the whole optimizer batch (`_get_num_items_in_batch`),
-    so the accumulation steps must not be divided by again.
+    The loss functions divide by the size of the whole optimizer batch (`_get_num_items_in_batch`,
+    summed over the ranks), so the accumulation steps must not be divided by again; and they
+    multiply by the number of ranks, whose gradients are averaged afterwards.
     """
 
     # What the trainer beside us provides.
@@ -118,7 +37,10 @@ class Loop:
     args: Any
     state: Any
     optimizer: Any
+    lr_scheduler: Any
     accelerator: Any
+    train_dataset: Any
+    data_collator: Any
 
     vision_learning_rate = 0.0
     num_steps = 0
@@ -130,7 +52,13 @@ class Loop:
         self.context = context
         self.vision_learning_rate = vision_learning_rate
         self.loss_is_scaled_for_ga = True
+        if sharded(context):
+            parallel.shard(self.model, self.args.device)
+            self.is_distributed_loading_by_transformers = True  # so it's not wrapped once more
         self.curves: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
+
+    def _move_model_to_device(self, *_: Any, **__: Any) -> None:
+        """The model was loaded where it belongs: a GPU may have room for its piece alone."""
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """TRL writes a model card into each checkpoint; ours are no publications."""
@@ -157,32 +85,57 @@ class Loop:
             self.optimizer = maker(described, **options)
         return self.optimizer
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """This rank's batches in our order; the trainer would repeat rows to even them out."""
+        batches = deal(
+            list(self.train_dataset["row"]),
+            self.args.per_device_train_batch_size,
+            rank=parallel.rank(),
+            num_ranks=parallel.num_ranks(),
+        )
+        items = list(itertools.chain.from_iterable(batches))
+        ends = list(itertools.accumulate(map(len, batches)))
+        places = [list(range(end - len(b), end)) for b, end in zip(batches, ends, strict=True)]
+        return DataLoader(
+            items,  # type: ignore[arg-type]  # a list is a data set, too
+            batch_sampler=places,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        norm = super()._get_grad_norm(*args, **kwargs)  # type: ignore[misc]
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        if folder.exists():
+        if parallel.leads() and folder.exists():
             shutil.rmtree(folder)  # cut off by a kill; `newest_complete` passed it over
-        with checkpoint.needing_space(folder):
-            super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
-        (folder / COMPLETE).touch()
-        self.context.saved(folder)
+        super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
+        if parallel.leads():  # who has written all of it
+            (folder / resume.COMPLETE).touch()
+            self.context.saved(folder)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Load a whole model by its own loader.
+    def _save(self, output_dir: str, state_dict: Any = None) -> None:  # noqa: ARG002
+        resume.save_weights(self.model, Path(output_dir))
 
-        The trainer would compare the names in the file with those in memory, which differ for
-        LLaVA-NeXT, warn, and train on with the weights of the start.
-        """
-        if hasattr(self.model, "peft_config"):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
-            return
-        saved = type(self.model).from_pretrained(
-            resume_from_checkpoint, dtype=self.model.dtype, use_safetensors=True
-        )
-        self.model.load_state_dict(saved.state_dict())
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        resume.save_optimizer(self.optimizer, self.lr_scheduler, Path(output_dir))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Nothing is drawn while training: the order of rows is fixed and dropout is off."""
+
+    def _load_from_checkpoint(self, folder: str, model: Any = None) -> None:  # noqa: ARG002
+        resume.load_weights(self.model, Path(folder))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            resume.load_optimizer(self.optimizer, self.lr_scheduler, Path(checkpoint))
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the means of our own curves, send all to tracking and refuse a broken loss."""
-        logs.update({k: torch.stack(v).mean().item() for k, v in sorted(self.curves.items())})
+        device = self.args.device
+        logs.update({k: parallel.mean(v, device) for k, v in sorted(self.curves.items())})
         self.curves.clear()
         super().log(logs, *args, **kwargs)  # type: ignore[misc]
         step = self.state.global_step
@@ -214,10 +167,15 @@ class Advance(TrainerCallback):
         self.task.advance()
 
 
-def newest_complete(folder: Path) -> Path | None:
-    """The newest trainer checkpoint that was written to its end."""
-    found = [path for path in folder.glob("checkpoint-*") if (path / COMPLETE).exists()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+class Stop(TrainerCallback):
+    """Ends the training after the step under way, with a checkpoint, when any rank is told to."""
+
+    def __init__(self, told: Callable[[], bool]) -> None:
+        self.told, self.stopped = told, False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        if any(parallel.gathered(self.told())) and state.global_step < state.max_steps:
+            self.stopped = control.should_save = control.should_training_stop = True
 
 
 def train(trainer: Any, title: str, num_steps: int) -> list[dict[str, float]]:
@@ -225,14 +183,25 @@ def train(trainer: Any, title: str, num_steps: int) -> list[dict[str, float]]:
 
     Returns:
         The curve: one entry a logged step, the same whether or not the training was interrupted.
+
+    Raises:
+        ChainsightError: the loss is not finite, or the training was told to stop.
     """
-    newest = newest_complete(Path(trainer.args.output_dir))
-    done = int(newest.name.rpartition("-")[2]) if newest else 0
+    newest = resume.agreed_start(Path(trainer.args.output_dir))
+    done = resume.step_of(newest) if newest else 0
     trainer.remove_callback(PrinterCallback)
+    stop = Stop(trainer.context.stopping)
     progress = trainer.context.progress.task(title, num_steps, "steps", done=done)
     with progress as task, checkpoint.quiet():
         trainer.add_callback(Advance(task))
+        trainer.add_callback(stop)
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    if stop.stopped:
+        parallel.agreed(None)  # once the leader has written: this error ends it, too
+        raise ChainsightError(
+            f"{title}: told to stop (SIGTERM), which it did after step {trainer.state.global_step} "
+            f"of {num_steps}; its checkpoint is kept, run again to go on"
+        )
     return [
         {"step": entry["step"], **_curve(entry)}
         for entry in trainer.state.log_history
@@ -248,8 +217,14 @@ def save_trained(
     base: str,
     curve: list[dict[str, float]],
 ) -> None:
-    """Write the trained model, adapters merged, and its curve beside it."""
+    """Write the trained model, adapters merged, and its curve beside it.
+
+    Called by all ranks; the leader writes.
+    """
     model = trainer.accelerator.unwrap_model(trainer.model)
+    parallel.make_whole(model)
+    if not parallel.leads():
+        return
     merged = hasattr(model, "merge_and_unload")
     model = model.merge_and_unload() if merged else model
     kept = checkpoint.Loaded(model, loaded.processor, loaded.template, folder, loaded.device)

@@ -11,7 +11,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from chainsight.config import SftSection
 from chainsight.context import Context
-from chainsight.training import loop, objectives
+from chainsight.training import loop, objectives, parallel, setup
 from chainsight.training.data import order, sft_collator
 from chainsight.vlm.checkpoint import Loaded, quiet
 from chainsight.vlm.template import IGNORED, Row
@@ -22,7 +22,7 @@ class SftLoop(loop.Loop, SFTTrainer):  # type: ignore[misc]
 
     def _get_num_items_in_batch(self, batches: list[Any], device: torch.device) -> torch.Tensor:
         counts = [(batch["labels"] != IGNORED).sum() for batch in batches]
-        return torch.stack(counts).sum().to(device)
+        return parallel.total(torch.stack(counts).sum().to(device))
 
     def compute_loss(
         self,
@@ -35,13 +35,14 @@ class SftLoop(loop.Loop, SFTTrainer):  # type: ignore[misc]
         assert not return_outputs, "there is no evaluation in the loop"
         labels = inputs.pop("labels")
         logits = model(**inputs, use_cache=False).logits
-        return objectives.sft_loss(logits, labels, num_items_in_batch)
+        loss = objectives.sft_loss(logits, labels, num_items_in_batch)
+        return loss * parallel.num_ranks()
 
 
 def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Context) -> SftLoop:
     """The trainer of `rows`, ready for `loop.train`; `num_steps` is set on it."""
-    frozen = () if config.vision_learning_rate else (loop.VISION,)
-    loop.prepare(loaded.model, freeze=frozen)
+    frozen = () if config.vision_learning_rate else (setup.VISION,)
+    setup.prepare(loaded.model, freeze=frozen)
     numbers = order(
         [len(row) for row in rows],
         seed=context.seed,
@@ -50,7 +51,7 @@ def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Cont
         max_steps=config.max_steps,
     )
     num_steps = math.ceil(len(numbers) / config.batch_size)
-    shared = loop.arguments(
+    shared = setup.arguments(
         config, context, learning_rate=config.learning_rate, num_steps=num_steps
     )
     with quiet():
@@ -60,7 +61,7 @@ def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Cont
             train_dataset=Dataset.from_dict({"row": numbers}),
             data_collator=sft_collator(loaded.template, rows),
             processing_class=loaded.processor,
-            peft_config=loop.adapters(loaded.model, config),
+            peft_config=setup.adapters(loaded.model, config),
         )
     trainer.begin(context, config.vision_learning_rate)
     trainer.num_steps = num_steps

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights  # type: ignore[import-untyped]
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from chainsight.errors import CheckpointError
@@ -37,6 +38,7 @@ __all__ = [
     "fingerprint",
     "load",
     "needing_space",
+    "outline",
     "quiet",
     "resolve",
     "save",
@@ -124,6 +126,35 @@ def load(
     template = Template(processor, system_prompt=bool(seal.get("system_prompt", True)))
     model.eval()
     return Loaded(model.to(place), processor, template, folder, place)
+
+
+def outline(
+    ref: str | Path, *, revision: str | None = None, dtype: str = "float32", attention: str = "sdpa"
+) -> Loaded:
+    """A checkpoint's model without its weights, for ranks that will get their part of them.
+
+    The memory of the weights, on the CPU, is reserved but not used: it holds nothing.
+    """
+    folder = resolve(ref, revision)
+    local: Any = {"trust_remote_code": False, "local_files_only": True}
+    models: Any = AutoModelForImageTextToText
+    processors: Any = AutoProcessor
+    with quiet():
+        config = AutoConfig.from_pretrained(folder, **local)
+        with init_empty_weights(include_buffers=False):
+            model = models.from_config(
+                config, dtype=getattr(torch, dtype), attn_implementation=attention
+            )
+        processor = processors.from_pretrained(folder, **local)
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            empty = torch.empty(parameter.shape, dtype=parameter.dtype)
+            setattr(module, name, torch.nn.Parameter(empty))
+    model.tie_weights()
+    model.eval()
+    seal = check_files(folder, digests=False)
+    template = Template(processor, system_prompt=bool(seal.get("system_prompt", True)))
+    return Loaded(model, processor, template, folder, torch.device("cpu"))
 
 
 def verify(folder: Path) -> dict[str, Any]:

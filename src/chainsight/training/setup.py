@@ -1,0 +1,128 @@
+"""A training's model and settings: what is frozen, in which precision, TRL's arguments."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from trl.trainer.utils import disable_dropout_in_model
+
+from chainsight.config import TrainingSection
+from chainsight.context import Context
+from chainsight.errors import ConfigError
+from chainsight.training import parallel
+from chainsight.vlm import checkpoint
+
+VISION = re.compile(r"(^|\.)(vision_tower|vision_model|visual)\.")
+PROJECTOR = re.compile(r"(^|\.)(multi_modal_projector|image_newline)(\.|$)")
+CURVE_POINTS = 200
+"""About as many points are kept of each curve."""
+
+
+def prepare(model: torch.nn.Module, *, freeze: tuple[re.Pattern[str], ...]) -> None:
+    """Switch dropout off and freeze the parameters whose name matches one of `freeze`."""
+    disable_dropout_in_model(model)
+    for module in model.modules():
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0  # type: ignore[assignment]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not any(pattern.search(name) for pattern in freeze))
+
+
+def load_for_training(
+    ref: str | Path, config: TrainingSection, context: Context
+) -> checkpoint.Loaded:
+    """Load a model to be trained; where it will be cut up, only the leader has the weights.
+
+    Weights that are trained stay float32, also for bfloat16 runs (which compute in bfloat16):
+    at learning rates of 1e-6 an update is below bfloat16's resolution and would be lost.
+    """
+    dtype = context.model.dtype if config.tuning == "lora" else "float32"
+    revision = context.model.revision if ref == context.model.base else None
+    kind: dict[str, Any] = {
+        "revision": revision,
+        "dtype": dtype,
+        "attention": context.model.attention,
+    }
+    if sharded(context) and not parallel.leads():
+        return checkpoint.outline(ref, **kind)
+    device = torch.device("cpu") if sharded(context) else None  # only its piece comes to the GPU
+    return checkpoint.load(ref, **kind, device=device)
+
+
+def sharded(context: Context) -> bool:
+    """Whether the weights are cut up among several processes."""
+    return context.parallel == "fsdp" and parallel.num_ranks() > 1
+
+
+def adapters(model: torch.nn.Module, config: TrainingSection) -> LoraConfig | None:
+    """Low-rank adapters on every linear layer that is not frozen, the output layer apart."""
+    if config.tuning == "full":
+        return None
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and module.weight.requires_grad
+        and not name.endswith("lm_head")
+    ]
+    return LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=0.0, target_modules=names
+    )
+
+
+def arguments(
+    config: TrainingSection, context: Context, *, learning_rate: float, num_steps: int
+) -> dict[str, Any]:
+    """The keyword arguments that SFTConfig and DPOConfig share.
+
+    Raises:
+        ConfigError: the optimizer's batch cannot be dealt evenly to the processes.
+    """
+    num_ranks = parallel.num_ranks()
+    if config.batch_size % (config.device_batch_size * num_ranks):
+        raise ConfigError(
+            f"batch_size {config.batch_size} is not a multiple of device_batch_size "
+            f"{config.device_batch_size} x {num_ranks} processes; change one of them, or set "
+            "platform.processes"
+        )
+    log_every = max(
+        n
+        for n in range(1, max(1, num_steps // CURVE_POINTS) + 1)
+        if config.save_every_steps % n == 0  # so that no curve point spans a resume
+    )
+    cuda = torch.cuda.is_available()
+    return {
+        "output_dir": str(context.work / "checkpoints"),
+        "per_device_train_batch_size": config.device_batch_size,
+        "gradient_accumulation_steps": config.batch_size // (config.device_batch_size * num_ranks),
+        "num_train_epochs": 1,  # the order of rows already holds all epochs
+        "learning_rate": learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": math.ceil(config.warmup_ratio * num_steps),
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "bf16": context.model.dtype == "bfloat16",
+        "activation_checkpointing": context.model.gradient_checkpointing,
+        "use_cache": True,  # goes into the saved config; our forwards say no for themselves
+        "max_length": None,
+        "logging_steps": log_every,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": config.save_every_steps,
+        "save_total_limit": 2,
+        "seed": context.seed,
+        "report_to": [],
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": cuda,
+        "use_cpu": not cuda,
+        "ddp_find_unused_parameters": True,  # a LLaVA skips its tower's last layer
+        "ddp_broadcast_buffers": False,  # none of them changes
+        "accelerator_config": {
+            # Deferred, each GPU would have to hold all gradients, not its piece of them.
+            "gradient_accumulation_kwargs": {"sync_each_batch": sharded(context)}
+        },
+    }

@@ -7,6 +7,8 @@ import torch
 from pieces import rank_main, trained
 from torch import multiprocessing
 
+from chainsight.training import parallel
+
 
 def test_two_ranks_agree_and_train_in_pieces_what_one_trains_whole(tmp_path: Path) -> None:
     alone = trained(tmp_path / "alone", cut_up=False)

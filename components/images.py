@@ -90,11 +90,11 @@ def _read(content: Any) -> dict[str, str]:
     unknown = [stage for stage in images if stage not in STAGES]
     if unknown:
         raise ValueError(f"no stage is called {unknown[0]!r}")
-    found = {
-        stage: entry.get("image") if isinstance(entry, dict) else None
-        for stage, entry in images.items()
-    }
-    for stage, name in found.items():
-        if not isinstance(name, str) or not name:
-            raise ValueError(f'"image" of {stage} is {name!r}, not a name')
-    return found
+    return {stage: _name(stage, entry) for stage, entry in images.items()}
+
+
+def _name(stage: str, entry: Any) -> str:
+    name = entry.get("image") if isinstance(entry, dict) else None
+    if not isinstance(name, str) or not name:
+        raise ValueError(f'"image" of {stage} is {name!r}, not a name')
+    return name

@@ -61,7 +61,9 @@ def faults(stage: str) -> list[str]:
             found.append(f"{name} is {'missing' if stage in stages else 'in it'}")
     if os.geteuid() != UID:
         found.append(f"it runs as uid {os.geteuid()}, not {UID}")
-    found += [f"{path} can be written" for path in site.getsitepackages() if os.access(path, os.W_OK)]
+    found += [
+        f"{path} can be written" for path in site.getsitepackages() if os.access(path, os.W_OK)
+    ]
     return found
 
 

@@ -84,10 +84,10 @@ def main() -> int:
     given = parser.parse_args()
     lock = record(json.load(sys.stdin), given.tag, given.torch, given.bases)
     given.lock.write_text(json.dumps(lock, indent=2) + "\n", encoding="utf-8")
-    print(table(lock))  # noqa: T201
+    print(table(lock))
     faults = over_budget(lock)
     for fault in faults:
-        print(fault, file=sys.stderr)  # noqa: T201
+        print(fault, file=sys.stderr)
     return 1 if faults else 0
 
 

@@ -4,6 +4,7 @@
 #   docker/build.sh [--push] [--prefix REGISTRY/PATH/] [--wheelhouse FOLDER]
 #                   [--torch cuda|wheelhouse] [--base-cpu IMAGE] [--base-gpu IMAGE]
 #                   [--platform OS/ARCH] [--lock FILE] [--sbom FOLDER] [--network none]
+#                   [--pip-conf FILE]
 #
 # The tag is <version>-<12 hex digits>: a digest of everything the builds read. Images are pushed
 # only with --push, and only then does the lock file hold name@digest: `chainsight compile` takes
@@ -12,17 +13,17 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 docker=${DOCKER:-docker}
-push= prefix= wheelhouse= torch=cuda platform= lock=images.lock.json sbom= network=
+push= prefix= wheelhouse= torch=cuda platform= lock=images.lock.json sbom= network= pip_conf=
 base_cpu=$(sed -n 's/^ARG BASE_CPU=//p' docker/Dockerfile)
 base_gpu=$(sed -n 's/^ARG BASE_GPU=//p' docker/Dockerfile)
 while [ $# -gt 0 ]; do
     case $1 in
         --push) push=1; shift ;;
-        --prefix | --wheelhouse | --torch | --platform | --lock | --sbom | --network | \
+        --prefix | --wheelhouse | --torch | --platform | --lock | --sbom | --network | --pip-conf | \
             --base-cpu | --base-gpu)
             [ $# -ge 2 ] || { echo "$1 wants a value" >&2; exit 2; }
             name=${1#--}; printf -v "${name//-/_}" '%s' "$2"; shift 2 ;;
-        *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+        *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
 export DOCKER_BUILDKIT=1
@@ -55,11 +56,10 @@ arguments=(
     --label "org.opencontainers.image.revision=$(git rev-parse HEAD 2> /dev/null || echo unknown)"
 )
 [ -z "$platform" ] || arguments+=(--platform "$platform")
+[ -z "$pip_conf" ] || arguments+=(--secret "id=pip.conf,src=$pip_conf")
 [ -z "$network" ] || arguments+=(--network "$network")
 if has_buildx; then arguments+=(--load --provenance=false); fi
-if [ -n "$wheelhouse" ] && has_buildx; then
-    arguments+=(--build-context "wheelhouse=$wheelhouse")
-elif [ -n "$wheelhouse" ]; then
+if [ -n "$wheelhouse" ]; then # an image, for engines that know no named contexts
     tar -C "$wheelhouse" -c . | "$docker" import - chainsight-wheelhouse:local > /dev/null
     arguments+=(--build-arg WHEELHOUSE=chainsight-wheelhouse:local)
 fi
@@ -74,12 +74,27 @@ for stage in $stages; do
 done
 
 # ------------------------------------------------------------------ what is in them
+# syft sees all of an image; without it cyclonedx-py lists the Python packages, from inside.
+tool=$(python3 -c 'import cyclonedx_py, os; print(os.path.dirname(cyclonedx_py.__path__[0]))' \
+    2> /dev/null || true)
+bill_of() {
+    if command -v syft > /dev/null; then
+        syft scan --quiet "docker:$1" --output cyclonedx-json
+    else
+        "$docker" run --rm --network none --read-only --tmpfs /tmp -v "$tool:/tool:ro" "$1" \
+            python -c 'import runpy, sys; sys.path.append("/tool"); runpy.run_module("cyclonedx_py", run_name="__main__")' \
+            environment --output-reproducible --no-validate /opt/chainsight/bin/python
+    fi
+}
 if [ -n "$sbom" ]; then
-    command -v syft > /dev/null || { echo "--sbom wants syft on the PATH" >&2; exit 2; }
+    command -v syft > /dev/null || [ -n "$tool" ] || {
+        echo "--sbom wants syft, or the Python package cyclonedx-bom" >&2
+        exit 2
+    }
     mkdir -p "$sbom"
     for name in "${names[@]}"; do
         stage=${name##*chainsight-}
-        syft scan --quiet "docker:$name" -o "cyclonedx-json=$sbom/${stage%%:*}.cdx.json"
+        bill_of "$name" > "$sbom/${stage%%:*}.cdx.json"
     done
 fi
 "$docker" image inspect "${names[@]}" "$base_cpu" "$base_gpu" \

@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 KEEP=${KEEP:-${XDG_CACHE_HOME:-$HOME/.cache}/chainsight-containers}
-PYTHON=${PYTHON:-python3}
+PYTHON=$(command -v "${PYTHON:-python3}")
 SUITE=bookworm # its Python is 3.11
 work=$(mktemp -d)
 started=()
@@ -70,6 +70,8 @@ client() { # a client that can build: with buildx, or old enough to have BuildKi
 
 own=
 step "an engine"
+free=$(($(df --output=avail -k "$KEEP" | tail -1) / 1000000))
+[ "$free" -ge 15 ] || no_engine "$free GB free at $KEEP, 15 are needed (KEEP names another place)" "$@"
 command -v docker > /dev/null || installed docker docker.io || no_engine "no docker client" "$@"
 if ! answers; then
     start_engine || no_engine "no engine answers and none could be started" "$@"

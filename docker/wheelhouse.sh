@@ -8,17 +8,17 @@
 # is written to FOLDER/torch.txt, and the build wants `--torch wheelhouse`. The Python that runs
 # this decides the wheels' platform: PYTHON=python3.11, as in the base.
 set -euo pipefail
-cd "$(dirname "$0")"
 
+requirements=$(cd "$(dirname "$0")" && pwd)/requirements
 folder=$(mkdir -p "${1:?name a folder}" && cd "$1" && pwd)
 torch=${2:-cuda}
 pip() { "${PYTHON:-python3}" -m pip --disable-pip-version-check --quiet "$@"; }
 
 locks=()
 for name in build prepare distill sft sample pair dpo evaluate register; do
-    locks+=(-r "requirements/$name.txt")
+    locks+=(-r "$requirements/$name.txt")
 done
-[ "$torch" != cuda ] || locks+=(-r requirements/torch-cuda.txt)
+[ "$torch" != cuda ] || locks+=(-r "$requirements/torch-cuda.txt")
 # kfp-server-api is published as source alone; the builder makes its wheel.
 pip download --require-hashes --no-deps --only-binary=:all: --no-binary=kfp-server-api \
     --dest "$folder" "${locks[@]}"

@@ -5,10 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: help setup demo check test prove clean
+.PHONY: help setup demo check test prove containers lock clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready  ## Make the virtual environment with everything in it
 
@@ -33,6 +33,12 @@ test: setup  ## The default tests: no network, no GPU, no key
 
 prove: setup  ## The heavier proofs: a run through S3, a run killed 20 times (about 8 minutes)
 	@$(BIN)/pytest -m slow
+
+containers: setup  ## Build all images without network and run configs/smoke.yaml in them (docs/images.md)
+	@PYTHON=$(BIN)/python docker/prove.sh $(CONTAINERS_FLAGS)
+
+lock: setup  ## Resolve docker/requirements anew from pyproject.toml and constraints.txt
+	@PATH=$(BIN):$$PATH $(BIN)/python docker/lock.py
 
 clean:  ## Remove the environment and everything that runs left behind
 	rm -rf $(VENV) .chainsight

@@ -112,11 +112,6 @@ class Package:
         return str(constant or secret["secretName"])
 
 
-def pinned(image: str) -> bool:
-    """Whether `image` names its content (a digest), not a tag that can move."""
-    return "@sha256:" in image
-
-
 def package(config: RunConfig, compile_to: Compile = compile_to) -> Package:
     """Compile the pipeline for `config`, with KFP's cache off in every task.
 

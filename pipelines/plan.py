@@ -6,8 +6,9 @@ import yaml
 from rich.console import Console
 
 from chainsight.config import RunConfig
+from components.images import pinned
 from pipelines.compiled import compile_to
-from pipelines.package import Compile, package, pinned
+from pipelines.package import Compile, package
 from pipelines.submit import Target
 
 

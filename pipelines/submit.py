@@ -17,10 +17,11 @@ from kfp_server_api import V2beta1Pipeline
 from rich.console import Console
 
 from chainsight.config import RunConfig
-from chainsight.errors import ConfigError, KubeflowError
+from chainsight.errors import KubeflowError
+from components.images import require_pinned
 from pipelines.compiled import compile_to
 from pipelines.follow import FINISHED, TaskState, TaskView, duration, failures, follow
-from pipelines.package import Compile, Package, package, pinned
+from pipelines.package import Compile, Package, package
 from pipelines.server import Server, connect
 
 
@@ -111,7 +112,7 @@ def submit(
     """
     built = package(config, compile_to)
     if not allow_tags:
-        _refuse_tags(built)
+        require_pinned()
     server = connect(target.host, target.namespace)
     started = _start(server, built, config, target, f"{now():%Y%m%d-%H%M%S}")
     _announce(console, started)
@@ -140,16 +141,6 @@ def terminate(target: Target, run_id: str) -> None:
     server = connect(target.host, target.namespace)
     with server.talking(f"terminate run {run_id}"):
         server.client.terminate_run(run_id)
-
-
-def _refuse_tags(built: Package) -> None:
-    loose = {name for name in built.images.values() if not pinned(name)}
-    if loose:
-        raise ConfigError(
-            f"{len(loose)} image(s) without a digest, which may change under a run: "
-            f"{', '.join(sorted(loose))}; build them with docker/build.sh, which writes "
-            "images.lock.json, or accept tags with --allow-tags"
-        )
 
 
 def _start(

@@ -113,12 +113,20 @@ def test_a_report_of_nothing_says_how_to_start(config: Path) -> None:
 
 def test_the_compiled_pipeline_carries_the_configuration(tmp_path: Path) -> None:
     target = tmp_path / "train.yaml"
-    done = chainsight("compile", "configs/smoke.yaml", "-o", str(target))
+    done = chainsight("compile", "configs/smoke.yaml", "--allow-tags", "-o", str(target))
     assert done.returncode == 0, done.stderr
     spec = next(yaml.safe_load_all(target.read_text()))
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["sft"]["defaultValue"]["max_steps"] == 2
-    assert set(spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]) == set(STAGES)
+    assert set(spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]) == {"doctor", *STAGES}
+
+
+def test_images_without_a_digest_are_refused(tmp_path: Path) -> None:
+    done = chainsight("compile", "configs/smoke.yaml", "-o", str(tmp_path / "train.yaml"))
+    assert done.returncode == 2
+    assert "8 images bear no digest" in done.stderr
+    assert "--allow-tags" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -132,7 +140,7 @@ def test_other_pipelines_are_compiled_with_their_own_parameters(
     tmp_path: Path, flags: tuple[str, ...], name: str, value: object
 ) -> None:
     target = tmp_path / "ir.yaml"
-    done = chainsight("compile", "configs/smoke.yaml", "-o", str(target), *flags)
+    done = chainsight("compile", "configs/smoke.yaml", "--allow-tags", "-o", str(target), *flags)
     assert done.returncode == 0, done.stderr
     spec = next(yaml.safe_load_all(target.read_text()))
     parameters = spec["root"]["inputDefinitions"]["parameters"]

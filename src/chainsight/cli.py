@@ -57,6 +57,7 @@ ModelRefs = Annotated[
     list[str] | None,
     typer.Option(help="For evaluate: models:/NAME@ALIAS, a hub id or folder, as [NAME=]REF."),
 ]
+AllowTags = Annotated[bool, typer.Option(help="Accept images without a digest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines, no table.")]
 
 
@@ -92,13 +93,16 @@ def compile_(
     pipeline: PipelineName = "train",
     policy: PolicyUri = None,
     model: ModelRefs = None,
+    allow_tags: AllowTags = False,
     settings: Settings = None,
 ) -> None:
     """Write a pipeline for Kubeflow, with CONFIG as its default parameters."""
+    from components.images import require_pinned
     from pipelines.compiled import compile_to
 
-    given = _given(policy, model)
-    compile_to(configuration(config, settings), output, pipeline, given)
+    if not allow_tags:
+        require_pinned()
+    compile_to(configuration(config, settings), output, pipeline, _given(policy, model))
     err.print(f"wrote {output}", highlight=False)
 
 
@@ -121,7 +125,7 @@ def submit(
     ] = None,
     wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,
     dry_run: Annotated[bool, typer.Option(help="Say what would happen; send nothing.")] = False,
-    allow_tags: Annotated[bool, typer.Option(help="Accept images without a digest.")] = False,
+    allow_tags: AllowTags = False,
     pipeline: PipelineName = "train",
     policy: PolicyUri = None,
     model: ModelRefs = None,

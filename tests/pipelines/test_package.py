@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from chainsight.config import RunConfig
+from components.images import pinned
 from pipelines.compiled import compile_to
-from pipelines.package import Package, package, pinned
+from pipelines.package import Package, package
 
 Documents = list[dict[str, Any]]
 
@@ -124,6 +125,6 @@ def test_secrets_are_listed_by_name(
 
 
 def test_an_image_is_pinned_by_its_digest() -> None:
-    assert pinned("registry.example/a/b@sha256:" + "0" * 64)
-    assert pinned("registry.example/a/b:1.0@sha256:" + "0" * 64)
-    assert not pinned("registry.example/a/b:1.0")
+    assert pinned("team/b@sha256:" + "0" * 64)
+    assert pinned("team/b:1.0@sha256:" + "0" * 64)
+    assert not pinned("team/b:1.0")

@@ -65,7 +65,7 @@ def test_a_run_that_fails_ends_in_one_with_the_reason(server: KfpServer) -> None
 def test_an_unpinned_image_ends_in_two(server: KfpServer) -> None:
     done = chainsight("submit", "configs/smoke.yaml", "--host", server.url)
     assert done.returncode == 2
-    assert "without a digest" in done.stderr
+    assert "bear no digest" in done.stderr
     assert server.requests == []
 
 

@@ -122,4 +122,4 @@ cp "$work/images.lock.json" "$KEEP/"
 # ------------------------------------------------------------------ 4. the run
 step "the smoke run in them"
 CHAINSIGHT_CONTAINERS=$named CHAINSIGHT_IMAGES_LOCK=$work/images.lock.json OMP_NUM_THREADS=1 \
-    "$PYTHON" -m pytest -m slow tests/containers "${PYTEST_FLAGS:--q}"
+    "$PYTHON" -m pytest -m slow tests/containers ${PYTEST_FLAGS:-}

@@ -25,7 +25,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "accelerate": TRAINING,
     "datasets": TRAINING,
     "openai": ("distill",),
-    "huggingface_hub": ("prepare", *GPU_STAGES),
+    "huggingface_hub": ("prepare", "distill", "register", *GPU_STAGES),
     "matplotlib": ("register",),
     "pip": (),
     "flask": (),

@@ -16,16 +16,17 @@ COMMON = ("pipeline", "tracking-client")
 """Extras of every image: KFP's executor, MLflow's client."""
 EXTRAS: dict[str, tuple[str, ...]] = {
     "prepare": ("hub",),
-    "distill": ("teacher",),
+    "distill": ("teacher", "hub"),
     "sft": ("train",),
     "sample": ("model",),
     "pair": (),
     "dpo": ("train",),
     "evaluate": ("model",),
-    "register": ("report",),
+    "register": ("report", "hub"),
 }
-"""What a stage imports beyond that: extras of pyproject.toml. As pair needs nothing, pair.txt is
-what all images have in common; the Dockerfile makes a shared layer of it."""
+"""What a stage imports beyond that: extras of pyproject.toml. Distill's image also runs the doctor,
+register's the closing summary, which both ask the hub. As pair needs nothing, pair.txt is what all
+images have in common; the Dockerfile makes a shared layer of it."""
 TORCH = "torch==2.13.0"
 BUILD = "setuptools>=77"
 """What the build of our own wheel needs (pyproject's build-system)."""

@@ -31,7 +31,7 @@ check: setup  ## Format, lint, types, import rules
 test: setup  ## The default tests: no network, no GPU, no key
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"  # two workers, one thread each
 
-prove: setup  ## The heavier proofs: a run through S3, a run killed 20 times (about 8 minutes)
+prove: setup  ## The heavier proofs: runs through S3, runs and ranks killed, two processes against one (half an hour)
 	@$(BIN)/pytest -m slow
 
 containers: setup  ## Build all images without network and run configs/smoke.yaml in them (docs/images.md)

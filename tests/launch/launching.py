@@ -12,7 +12,7 @@ from chainsight.launch.trainjob import run_trainjob
 
 KEY = "ab12" * 16
 NAME = f"chainsight-sft-{KEY[:16]}"
-IMAGE = "registry.example/chainsight-sft@sha256:" + "0" * 64
+IMAGE = "team/chainsight-sft@sha256:" + "0" * 64
 
 
 class Clock:

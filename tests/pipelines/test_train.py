@@ -21,7 +21,7 @@ IMAGE = "team/chainsight-{}@sha256:" + "0" * 64
 STAGES = ("prepare", "distill", "sft", "sample", "pair", "dpo", "evaluate", "register")
 SETTINGS = (
     "platform.labels={team: vision}",
-    "platform.shards.sample=4",
+    "platform.shards={sample: 4}",
     "platform.node_selector={pool: gpu}",
 )
 COMMAND = "import sys; from chainsight.cli import main; main()"

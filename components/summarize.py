@@ -10,8 +10,6 @@ def summarize(
     run: dict,
     model: dict,
     prepare: dict,
-    distill: dict,
-    sft: dict,
     sample: dict,
     pair: dict,
     dpo: dict,
@@ -21,6 +19,9 @@ def summarize(
     pipeline_run: str,
     status: PipelineTaskFinalStatus,
     summary: Output[Markdown],
+    distill: dict = {},  # noqa: B006 - a default that KFP writes into the pipeline
+    sft: dict = {},  # noqa: B006
+    policy_uri: str = "",
 ):
     """Write what ran, what failed and what it cost, and remove what the run left in the cluster."""
     from chainsight.closing import close
@@ -39,6 +40,7 @@ def summarize(
             "register": register,
             "platform": platform,
         },
+        policy_uri=policy_uri,
         pipeline_run=pipeline_run,
         state=status.state,
         error=status.error_message,

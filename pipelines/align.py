@@ -49,16 +49,31 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
             platform: How a training gets its processes, and what a TrainJob's pods get.
         """
         do = Tasks(run, model, platform, name, settings, chosen)
-        benchmarks = do("prepare", config=prepare)["benchmarks"]
-        known = do.take(policy_uri)
-        examples, rationales, policy = known["examples"], known["rationales"], known["policy"]
-        candidates = do("sample", config=sample, examples=examples, policy=policy)["candidates"]
-        pairs = do("pair", config=pair, candidates=candidates, rationales=rationales)["pairs"]
-        aligned = do("dpo", config=dpo, examples=examples, pairs=pairs, policy=policy)["aligned"]
-        results = do(
-            "evaluate", config=evaluate, benchmarks=benchmarks, policy=policy, aligned=aligned
-        )
-        predictions, scores = results["predictions"], results["scores"]
-        do("register", config=register, aligned=aligned, predictions=predictions, scores=scores)
+        sections = {
+            "policy_uri": policy_uri,
+            "run": run,
+            "model": model,
+            "prepare": prepare,
+            "sample": sample,
+            "pair": pair,
+            "dpo": dpo,
+            "evaluate": evaluate,
+            "register": register,
+            "platform": platform,
+        }
+        with dsl.ExitHandler(do.closing(sections), name="stages"):
+            benchmarks = do("prepare", config=prepare)["benchmarks"]
+            known = do.take(policy_uri)
+            examples, rationales, policy = known["examples"], known["rationales"], known["policy"]
+            candidates = do("sample", config=sample, examples=examples, policy=policy)["candidates"]
+            pairs = do("pair", config=pair, candidates=candidates, rationales=rationales)["pairs"]
+            aligned = do("dpo", config=dpo, examples=examples, pairs=pairs, policy=policy)[
+                "aligned"
+            ]
+            results = do(
+                "evaluate", config=evaluate, benchmarks=benchmarks, policy=policy, aligned=aligned
+            )
+            predictions, scores = results["predictions"], results["scores"]
+            do("register", config=register, aligned=aligned, predictions=predictions, scores=scores)
 
     return align  # type: ignore[no-any-return]

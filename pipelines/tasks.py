@@ -30,7 +30,10 @@ class Tasks:
         self._doctor: Any = None
 
     def closing(self, sections: dict[str, Any]) -> Any:
-        """The task that runs last, whatever happened, for `dsl.ExitHandler`."""
+        """The task that runs last, whatever happened, for `dsl.ExitHandler`.
+
+        Beside sections of the configuration it takes `policy_uri`, where the pipeline begins there.
+        """
         task = components.summarize(**sections, pipeline_run=self._shared["pipeline_run"])
         return self._placed(task, "summarize")
 

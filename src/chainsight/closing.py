@@ -7,11 +7,18 @@ from typing import Any
 from chainsight.config import RunConfig, validate
 from chainsight.errors import ChainsightError, LaunchError
 from chainsight.runner import StageRun, resolve, say
-from chainsight.stages import STAGES
+from chainsight.stages import STAGES, Stage
+from chainsight.store import open_store
 
 
 def close(
-    sections: Mapping[str, Any], *, pipeline_run: str, state: str, error: str, path: str | Path
+    sections: Mapping[str, Any],
+    *,
+    pipeline_run: str,
+    state: str,
+    error: str,
+    path: str | Path,
+    policy_uri: str = "",
 ) -> None:
     """Write the Markdown summary of a pipeline run to `path`.
 
@@ -23,16 +30,29 @@ def close(
         state: Kubeflow's word for how the stages ended: SUCCEEDED, FAILED, CANCELLED.
         error: Kubeflow's message for a failed run, or "".
         path: the file to write.
+        policy_uri: the policy that the pipeline began with; "" if it began with data.
     """
     try:
-        config = validate(RunConfig, dict(sections), "pipeline parameters")
+        given = {name: section for name, section in sections.items() if section}
+        config = validate(RunConfig, given, "pipeline parameters")
         if config.platform.launcher == "trainjob":
             _end_trainings(pipeline_run)
-        text = summary(config.run.name, resolve(config).values(), state, error, pipeline_run)
+        known = _known(config, policy_uri)
+        done = resolve(config, known).values()
+        expected = [stage for stage in STAGES.values() if not set(stage.outputs) <= set(known)]
+        text = summary(config.run.name, expected, done, state, error, pipeline_run)
     except ChainsightError as problem:
         text = f"# {state}\n\nThere is no summary: {problem}\n"
     Path(path).write_text(text, encoding="utf-8")
     say(text)
+
+
+def _known(config: RunConfig, policy_uri: str) -> dict[str, str]:
+    """The artifacts that the pipeline was given, by kind."""
+    if not policy_uri:
+        return {}
+    store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
+    return {"policy": policy_uri, **store.load(policy_uri).inputs}
 
 
 def _end_trainings(pipeline_run: str) -> None:
@@ -47,11 +67,16 @@ def _end_trainings(pipeline_run: str) -> None:
 
 
 def summary(
-    name: str, done: Iterable[StageRun], state: str, error: str, pipeline_run: str = ""
+    name: str,
+    expected: Iterable[Stage],
+    done: Iterable[StageRun],
+    state: str,
+    error: str,
+    pipeline_run: str = "",
 ) -> str:
     """The finished stages as a Markdown table, and where the run stopped. Pure."""
     finished = {run.stage: run for run in done}
-    missing = next((stage for stage in STAGES if stage not in finished), None)
+    missing = next((stage.name for stage in expected if stage.name not in finished), None)
     cost = sum(run.metrics.get("cost_usd", 0.0) for run in finished.values())
     seconds = sum(run.seconds for run in finished.values())
     lines = [f"# {name}: {state}", ""]

@@ -330,15 +330,21 @@ def describe(job: Job) -> dict[str, Any]:
     }
 
 
-def resolve(config: RunConfig) -> dict[str, StageRun]:
+def resolve(config: RunConfig, given: Mapping[str, str] | None = None) -> dict[str, StageRun]:
     """The committed stages of a run, in order, up to the first that is missing.
 
     Needs no database: each key follows from the configuration and the artifacts before.
+
+    Args:
+        config: the run.
+        given: store URIs of artifacts that come from elsewhere, by kind; stages that write nothing
+            else are left out.
     """
     store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
     found: dict[str, StageRun] = {}
-    uris: dict[str, str] = {}
-    for name, stage in STAGES.items():
+    uris = dict(given or {})
+    stages = {name: s for name, s in STAGES.items() if not set(s.outputs) <= set(uris)}
+    for name, stage in stages.items():
         result = find(
             job(
                 name,
@@ -352,7 +358,8 @@ def resolve(config: RunConfig) -> dict[str, StageRun]:
         if result is None:
             break
         found[name] = result
-        uris |= {k: store.artifact_uri(k, m.key) for k, m in result.outputs.items()}
+        made = {k: store.artifact_uri(k, m.key) for k, m in result.outputs.items()}
+        uris = made | uris
     return found
 
 

@@ -13,10 +13,23 @@ from rich.console import Console
 
 from chainsight.config import RunConfig
 from chainsight.errors import ConfigError, KubeflowError
+from pipelines.compiled import compile_to
 from pipelines.plan import plan
 from pipelines.submit import Submission, Target, submit, terminate
 
 NOW = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
+
+
+_COMPILED: dict[str, str] = {}
+
+
+def compile_once(config: RunConfig, path: Path) -> None:
+    """As `compile_to`, and at once for a configuration that was compiled before."""
+    key = config.model_dump_json()
+    if key not in _COMPILED:
+        compile_to(config, path)
+        _COMPILED[key] = path.read_text()
+    path.write_text(_COMPILED[key])
 
 
 @pytest.fixture
@@ -27,6 +40,7 @@ def send(server: KfpServer, config: RunConfig) -> Callable[..., Submission]:
         target = options.pop("target", Target(host=server.url))
         console = options.pop("console", Console(file=io.StringIO(), width=200))
         options = {"sleep": lambda _: None, "allow_tags": True, "now": lambda: NOW} | options
+        options = {"compile_to": compile_once} | options
         return submit(config, target, console, **options)
 
     return call
@@ -217,12 +231,12 @@ def test_nobody_answers(config: RunConfig, clean_environment: None) -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(KubeflowError, match=f"{url}.*does not answer .*refused.*port-forward"):
-        submit(config, Target(url), Console(), allow_tags=True)
+        submit(config, Target(url), Console(), allow_tags=True, compile_to=compile_once)
 
 
 def test_no_address_is_known(config: RunConfig, clean_environment: None) -> None:
     with pytest.raises(ConfigError, match="give --host URL, set KF_PIPELINES_ENDPOINT"):
-        submit(config, Target(), Console(), allow_tags=True)
+        submit(config, Target(), Console(), allow_tags=True, compile_to=compile_once)
 
 
 def test_a_missing_token_says_where_to_put_one(

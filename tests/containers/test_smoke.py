@@ -36,7 +36,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """
     from kfp import local
 
-    from pipelines.train import parameters, train
+    from pipelines.compiled import parameters
+    from pipelines.train import build
 
     work = tmp_path_factory.mktemp("containers")
     shutil.copytree(ROOT / "tests/fixtures", work / "tests/fixtures")
@@ -49,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(work)
-        train(**parameters(config))
+        build()(**parameters(config))
         return Finished(work, config, resolve(config))
 
 

@@ -249,7 +249,7 @@ def test_a_component_with_a_wrong_setting_exits_with_two(tmp_path: Path) -> None
 
 
 def test_the_code_version_can_be_given_from_outside() -> None:
-    code = "from chainsight.runner import code_version; print(code_version())"
+    code = "from chainsight.job import code_version; print(code_version())"
     environment = {"CHAINSIGHT_CODE_VERSION": "image@sha256:1", "PATH": ""}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True

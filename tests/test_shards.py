@@ -12,8 +12,8 @@ from chainsight.config import RunSection
 from chainsight.context import WHOLE, Shard
 from chainsight.demo import bars
 from chainsight.errors import ConfigError, StoreError, TeacherError
+from chainsight.job import Job
 from chainsight.records import Example
-from chainsight.runner import Job
 from chainsight.store import Store, open_store
 from chainsight.tracking import NO_TRACKING
 

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from chainsight import shards
 from chainsight.config import PlatformSection, RunConfig, RunSection, validate
 from chainsight.errors import ChainsightError, ConfigError
+from chainsight.job import job
 from chainsight.progress import EventWriter, parent_events
-from chainsight.runner import StageRun, execute, job, say
+from chainsight.runner import StageRun, execute, say
 from chainsight.store import Manifest, Store, open_store
 
 

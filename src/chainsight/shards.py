@@ -13,15 +13,8 @@ from dataclasses import replace
 
 from chainsight.context import Shard
 from chainsight.errors import ConfigError, StoreError
-from chainsight.runner import (
-    Job,
-    code_version,
-    describe,
-    find,
-    locked,
-    out_of_space,
-    private_folder,
-)
+from chainsight.job import Job, code_version, describe
+from chainsight.runner import find, locked, out_of_space, private_folder
 
 KIND = "blocks"
 ALL = "all/"

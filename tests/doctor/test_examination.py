@@ -13,7 +13,8 @@ from chainsight.doctor.check import fail, ok, told
 from chainsight.doctor.finished import finished, unless_finished
 from chainsight.doctor.probes import Probe, side_by_side
 from chainsight.errors import ConfigError, StoreError
-from chainsight.runner import execute, job
+from chainsight.job import job
+from chainsight.runner import execute
 from chainsight.stages import STAGES
 from chainsight.store import LocalStore
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from chainsight.errors import StoreError
+from chainsight.job import Job
 from chainsight.launch.checkpoints import COMPLETE, LIST, Mirror, mirrored, wanted
-from chainsight.runner import Job
 from chainsight.store import LocalStore
 
 KEY = "ab12" * 16

@@ -16,10 +16,10 @@ from launching import KEY, NAME, Clock, Launch, wait_for
 
 from chainsight.config import PlatformSection
 from chainsight.errors import LaunchError
+from chainsight.job import Job
 from chainsight.launch.cluster import Cluster
 from chainsight.launch.manifest import Owner, Work, build
 from chainsight.launch.trainjob import end_run, execute, surroundings
-from chainsight.runner import Job
 from chainsight.store import LocalStore
 
 Starter = Callable[..., Launch]

@@ -10,7 +10,8 @@ from pathlib import Path
 from chainsight.config import RunConfig
 from chainsight.doctor.check import Check
 from chainsight.errors import ChainsightError
-from chainsight.runner import find, job
+from chainsight.job import job
+from chainsight.runner import find
 from chainsight.store import open_store
 
 NEEDED_BY = {"dataset": "prepare", "teacher": "distill"}

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from chainsight.errors import StoreError
-from chainsight.runner import Job
+from chainsight.job import Job
 from chainsight.store import FileEntry, Store
 from chainsight.store.manifest import scan, sha256_of_file
 

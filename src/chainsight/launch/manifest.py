@@ -66,7 +66,7 @@ class Work:
     key: str
     """The stage key, hex sha256."""
     job: str
-    """What a worker builds its job from, as JSON: `runner.job`'s arguments, inputs as URIs."""
+    """The job as JSON: the arguments of `chainsight.job.job`, inputs as URIs."""
     image: str
     """The stage's image, name@digest."""
     pipeline_run: str = ""

@@ -19,9 +19,10 @@ from pathlib import Path
 from chainsight import errors, runner
 from chainsight.config import PlatformSection
 from chainsight.errors import ChainsightError, ConfigError, LaunchError
+from chainsight.job import Job
 from chainsight.launch import worker
 from chainsight.launch.checkpoints import mirrored
-from chainsight.runner import Claim, Job, StageRun
+from chainsight.runner import Claim, StageRun
 
 STOP_SECONDS = 120
 """For the checkpoint that a terminated training keeps; torchrun's own 30 are short for 8 B. Also

@@ -1,8 +1,9 @@
 """Where a training gets its processes: this one, torchrun's, or those of a TrainJob."""
 
 from chainsight.config import PlatformSection
+from chainsight.job import Job
 from chainsight.launch import ranks, trainjob, worker
-from chainsight.runner import Job, StageRun
+from chainsight.runner import StageRun
 
 
 def execute(job: Job, platform: PlatformSection, *, pipeline_run: str = "") -> StageRun:

@@ -19,13 +19,14 @@ from typing import Any, NoReturn
 from chainsight import runner
 from chainsight.config.platform import PlatformSection
 from chainsight.errors import LaunchError
+from chainsight.job import Job
 from chainsight.launch import explain
 from chainsight.launch.cluster import Cluster, Say
 from chainsight.launch.manifest import MANAGED_BY, PIPELINE_RUN, Owner, Work, build, label
 from chainsight.launch.podlog import NodeLog
 from chainsight.launch.refusals import RefusalError
 from chainsight.launch.state import State, is_of, is_of_run, state_of
-from chainsight.runner import Job, StageRun
+from chainsight.runner import StageRun
 
 POD_VARIABLE = "KFP_POD_NAME"
 """Set by KFP in each of its pods (downward API, `metadata.name`)."""

@@ -18,6 +18,8 @@ from typing import Any
 
 from chainsight import runner
 from chainsight.errors import ChainsightError, ConfigError
+from chainsight.job import Job
+from chainsight.job import job as make_job
 from chainsight.launch.checkpoints import mirrored
 from chainsight.vlm import files
 
@@ -35,8 +37,8 @@ PATIENCE = timedelta(hours=2)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def dump(job: runner.Job, pipeline_run: str) -> str:
-    """A job as JSON: the keyword arguments of `runner.job`, inputs as store URIs."""
+def dump(job: Job, pipeline_run: str) -> str:
+    """A job as JSON: the keyword arguments of `chainsight.job.job`, inputs as store URIs."""
     return json.dumps(
         {
             "stage": job.stage.name,
@@ -49,7 +51,7 @@ def dump(job: runner.Job, pipeline_run: str) -> str:
     )
 
 
-def load(text: str) -> tuple[runner.Job, str]:
+def load(text: str) -> tuple[Job, str]:
     """The job and the pipeline run that `dump` wrote, from JSON or a file of it.
 
     Raises:
@@ -59,9 +61,9 @@ def load(text: str) -> tuple[runner.Job, str]:
     try:
         asked = json.loads(text if text.startswith("{") else Path(text).read_text("utf-8"))
         pipeline_run = asked.pop("pipeline_run", "")
-        return runner.job(**asked), pipeline_run
+        return make_job(**asked), pipeline_run
     except (OSError, json.JSONDecodeError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{JOB_VARIABLE}: no job ({error}); expected runner.job's JSON") from None
+        raise ConfigError(f"{JOB_VARIABLE}: no job ({error}); see `dump`") from None
 
 
 def work(environment: Mapping[str, str]) -> None:
@@ -100,7 +102,7 @@ def _group(environment: Mapping[str, str]) -> Iterator[None]:
     dist.destroy_process_group()  # not after an error: that could wait for ranks that are gone
 
 
-def _fetch_in_turn(job: runner.Job, local_rank: int) -> None:
+def _fetch_in_turn(job: Job, local_rank: int) -> None:
     """Bring inputs and base model to this machine, once: its other ranks then find them."""
     import torch.distributed as dist
 

@@ -79,7 +79,11 @@ def run(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) 
     from pipelines.local import run_pipeline
 
     resolved = configuration(config, settings)
-    summary = run_pipeline(resolved, err)
+    try:
+        summary = run_pipeline(resolved, err)
+    except KeyboardInterrupt:
+        err.print("stopped; finished work is kept, and the same command goes on from there")
+        raise typer.Exit(130) from None  # as shells say of ctrl-c
     if as_json:
         print_json(summary)
     else:

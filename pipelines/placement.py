@@ -123,6 +123,8 @@ def place(
         kubernetes.set_timeout(task, platform.timeout_seconds)
     _label(task, stage, run, platform)
     _secrets(task, stage, chosen)
+    if platform.home_claim:
+        kubernetes.mount_pvc(task, pvc_name=platform.home_claim, mount_path="/chainsight")
     if platform.retries:
         task.set_retry(platform.retries, "30s", 2.0, "600s")
     task.set_caching_options(False)  # the store is the cache: KFP's key sees ids, not content

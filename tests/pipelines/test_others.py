@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from kfp import compiler
 
 from chainsight import component
@@ -109,3 +110,13 @@ def test_models_are_scored_into_a_table_and_metrics(
     )
     assert set(made["metrics"].metadata) == {"mine/direct", "mine/cot"}
     assert Path(made["table"].path).read_text().splitlines()[2].startswith("| mine | 0.0 ± 0.0 |")
+
+
+def test_a_claim_is_mounted_in_every_pod(tmp_path: Path) -> None:
+    pipeline = evaluate.build("mine", PlatformSection(home_claim="work"))
+    compiler.Compiler().compile(pipeline, str(tmp_path / "ir.yaml"))
+    platform = list(yaml.safe_load_all((tmp_path / "ir.yaml").read_text()))[1]["platforms"]
+    executors = platform["kubernetes"]["deploymentSpec"]["executors"]
+    for name, pod in executors.items():
+        (mount,) = pod["pvcMount"]
+        assert (mount["mountPath"], mount["constant"]) == ("/chainsight", "work"), name

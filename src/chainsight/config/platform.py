@@ -66,6 +66,9 @@ class PlatformSection(Section):
     """Tries of a failed pod after the first; a retried stage resumes where it stopped."""
     timeout_seconds: Annotated[int, Field(ge=60)] = 259_200
     """A pod that takes longer is ended (three days)."""
+    home_claim: Name | None = None
+    """PersistentVolumeClaim, ReadWriteMany, mounted at /chainsight in all pods: with `run.home`
+    below it, paid answers of a lost pod are kept. None: a pod's own disk."""
     store_secret: Name = "chainsight-store"  # noqa: S105 - a name
     """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; may be missing where pods have
     an identity of their own."""

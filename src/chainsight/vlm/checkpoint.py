@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights  # type: ignore[import-untyped]
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
@@ -135,6 +134,8 @@ def outline(
 
     The memory of the weights, on the CPU, is reserved but not used: it holds nothing.
     """
+    from accelerate import init_empty_weights  # type: ignore[import-untyped]  # only who trains has it
+
     folder = resolve(ref, revision)
     local: Any = {"trust_remote_code": False, "local_files_only": True}
     models: Any = AutoModelForImageTextToText

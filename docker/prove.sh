@@ -86,7 +86,7 @@ if ! "$docker" image inspect "$base" > /dev/null 2>&1; then
     step "a base: $SUITE with Python and tini"
     installed debootstrap debootstrap || no_engine "no debootstrap" "$@"
     debootstrap --variant=minbase --include=python3,python3-venv,tini,ca-certificates "$SUITE" \
-        "$work/base" > "$KEEP/debootstrap.log"
+        "$work/base" > "$KEEP/debootstrap.log" || no_engine "debootstrap reaches no Debian mirror" "$@"
     tar -C "$work/base" -c --exclude=./proc --exclude=./sys --exclude=./usr/share/doc \
         --exclude=./var/cache/apt --exclude=./var/lib/apt/lists . | "$docker" import - "$base"
 fi

@@ -50,6 +50,17 @@ class Workplace:
         assert process.returncode == 0, shown
         return json.loads(output), shown
 
+    def examine(self, config: str, **values: Any) -> None:
+        """`chainsight doctor --spend`: what the first task of a run asks."""
+        _, *rest = self.arguments(config, **values)
+        subprocess.run(
+            [*COMMAND, "doctor", "--spend", *rest],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            check=True,
+            capture_output=True,
+        )
+
     def config(self, config: str, **values: Any) -> RunConfig:
         return load_config(ROOT / config, self.settings(**values))
 

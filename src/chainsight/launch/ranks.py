@@ -43,6 +43,9 @@ def execute(job: Job, platform: PlatformSection, *, pipeline_run: str = "") -> S
         ConfigError: more processes than GPUs.
         LaunchError: the processes ended badly; whatever else the stage raises.
     """
+    done = runner.find(job)
+    if done is not None:
+        return done  # before torch, which is slow to import, is asked for GPUs
     num_gpus = visible_gpus()
     count = num_processes(platform, num_gpus)
     if count == 1 and num_gpus <= 1:

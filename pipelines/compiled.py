@@ -22,7 +22,8 @@ def parameters(config: RunConfig) -> dict[str, Any]:
 
     KFP has no null, so unset values are left out: they are defaults (tests/test_config.py).
     """
-    sections = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    plain = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    sections = {name: section for name, section in plain.items() if name != "promotion"}
     return sections | defaults(config.platform)
 
 

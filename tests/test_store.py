@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -429,3 +430,12 @@ def test_unfinished_work_is_kept_by_name_beside_the_artifacts(
     with pytest.raises(StoreError, match="must stay below its folder"):
         store.put(output / "a", "../outside")
     assert store.find("examples", "k1") is not None
+
+
+def test_of_many_writers_of_one_name_one_creates_it(store: Store) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(lambda i: store.create("log/0001.json", b"%d" % i), range(16)))
+    assert sum(won) == 1
+    assert store.read("log/0001.json") == b"%d" % won.index(True)
+    assert store.read("log/0002.json") is None
+    assert store.names("log") == ("log/0001.json",)

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 the run failed, 2 the call or the configuration is wrong.
 
 import importlib.util
 import inspect
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -14,12 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-import yaml
-from rich.console import Console
 
 from chainsight import __version__
-from chainsight.config import RunConfig, load_config
-from chainsight.errors import ChainsightError, ConfigError
+from chainsight.errors import ChainsightError
+from chainsight.options import AsJson, ConfigPath, Settings, configuration, err, out, print_json
 from chainsight.stages import STAGES
 
 app = typer.Typer(
@@ -29,16 +26,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console()
-err = Console(stderr=True)
-
-ConfigPath = Annotated[
-    Path, typer.Argument(help="Run configuration (YAML), as in configs/.", metavar="CONFIG")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override a setting: --set sft.max_steps=10", metavar="KEY=VALUE"),
-]
 Host = Annotated[
     str | None,
     typer.Option(help="Address of Kubeflow Pipelines; default: KF_PIPELINES_ENDPOINT, kubeconfig."),
@@ -58,18 +45,6 @@ ModelRefs = Annotated[
     typer.Option(help="For evaluate: models:/NAME@ALIAS, a hub id or folder, as [NAME=]REF."),
 ]
 AllowTags = Annotated[bool, typer.Option(help="Accept images without a digest.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines, no table.")]
-
-
-def configuration(path: Path, settings: list[str] | None) -> RunConfig:
-    """The configuration at `path` with the `--set` overrides applied."""
-    overrides = {}
-    for setting in settings or []:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {setting}: write KEY=VALUE, e.g. sft.max_steps=10")
-        overrides[key] = yaml.safe_load(value)
-    return load_config(path, overrides)
 
 
 @app.command()
@@ -342,10 +317,6 @@ def evaluate(
 
 for _name in STAGES:
     app.command(_name)(evaluate if _name == "evaluate" else _stage_command(_name))
-
-
-def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, sort_keys=True))
 
 
 def _version(value: bool) -> None:

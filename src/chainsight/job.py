@@ -31,10 +31,14 @@ _WITHOUT_RESULT = (
     "closing.py",
     "component.py",
     "config/platform.py",
+    "config/promotion.py",
     "doctor/",
     "launch/",
+    "options.py",
     "progress.py",
+    "promotion/",
     "report/",
+    "serving/",
     "tracking/",
 )
 """Code that cannot change an artifact and so stays out of the code version."""

@@ -1,10 +1,11 @@
 """The configuration of a run: closed, typed, each field documented where it stands.
 
 Every default is the paper's published number (arXiv 2410.16198) or says whose it is.
-Sections carry the stages' names; `run`, `model` and `platform` are shared.
+Sections carry the stages' names; `run`, `model`, `promotion` and `platform` are shared.
 """
 
 from chainsight.config.platform import PlatformSection, Pod, Shards, Toleration
+from chainsight.config.promotion import PromotionSection
 from chainsight.config.run import ModelSection, RunConfig, RunSection, load_config, section_of
 from chainsight.config.section import Section, validate
 from chainsight.config.stages import (
@@ -33,6 +34,7 @@ __all__ = [
     "Pod",
     "PrepareSection",
     "Price",
+    "PromotionSection",
     "RegisterSection",
     "RunConfig",
     "RunSection",

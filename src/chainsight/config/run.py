@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field
 
 from chainsight.config.platform import PlatformSection
+from chainsight.config.promotion import PromotionSection
 from chainsight.config.section import Section, validate
 from chainsight.config.stages import (
     DistillSection,
@@ -77,6 +78,7 @@ class RunConfig(Section):
     dpo: DpoSection = DpoSection()
     evaluate: EvaluateSection = EvaluateSection()
     register_: RegisterSection = Field(RegisterSection(), alias="register")
+    promotion: PromotionSection = PromotionSection()
     platform: PlatformSection = PlatformSection()
 
     def section(self, stage: str) -> Section:

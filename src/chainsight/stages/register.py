@@ -18,7 +18,12 @@ from chainsight.errors import ConfigError, RecordError
 from chainsight.gate import Decision, Results, decide, paired_p_value
 from chainsight.records import Prediction
 from chainsight.tracking import (
+    CHALLENGER,
+    CHAMPION,
     CONTENT_DIGEST,
+    DECISION,
+    FINGERPRINT,
+    GATE,
     PREDICTIONS_URI,
     Registry,
     Version,
@@ -28,9 +33,6 @@ __all__ = ["Decision", "Results", "decide", "paired_p_value", "run"]
 
 CANDIDATE = "aligned"
 """The model in `predictions` that is up for registration."""
-FINGERPRINT = "chainsight.fingerprint"
-DECISION = "chainsight.decision"
-CHAMPION, CHALLENGER = "champion", "challenger"
 
 
 def fingerprint(config: RegisterSection, context: Context) -> str:  # noqa: ARG001
@@ -138,7 +140,7 @@ def _tags(
         CONTENT_DIGEST: digest,
         FINGERPRINT: summary["fingerprint"],
         DECISION: json.dumps(decided, sort_keys=True),
-        "chainsight.gate": "passed" if verdict.passed else "refused",
+        GATE: "passed" if verdict.passed else "refused",
         **_lineage(context),
         **_score_tags(summary),
     }

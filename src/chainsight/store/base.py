@@ -155,6 +155,17 @@ class Store(ABC):
         """Copy what `put` has kept to `path`; StoreError when there is nothing of that name."""
 
     @abstractmethod
+    def create(self, name: str, data: bytes) -> bool:
+        """Keep `data` at `<store>/<name>` unless the name is taken; whether it was free.
+
+        Of several writers of one name exactly one gets True, if their data differ.
+        """
+
+    @abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """What `create` or `put` has kept, or None."""
+
+    @abstractmethod
     def names(self, prefix: str) -> tuple[str, ...]:
         """Names of the kept files below `<store>/<prefix>/`, sorted."""
 

@@ -70,6 +70,29 @@ class LocalStore(Store):
         except FileNotFoundError as error:
             raise StoreError(f"{self.uri}/{name}: there is no such file") from error
 
+    def create(self, name: str, data: bytes) -> bool:
+        target = self._root / checked_path(name)
+        draft = target.with_name(f"{_DRAFT}{uuid.uuid4().hex}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(data)
+            _sync(draft)
+            os.link(draft, target)
+            _sync(target.parent)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise unwritable(f"{self.uri}/{name}", self._root, len(data), error) from error
+        finally:
+            draft.unlink(missing_ok=True)
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self._root / checked_path(name)).read_bytes()
+        except FileNotFoundError:
+            return None
+
     def names(self, prefix: str) -> tuple[str, ...]:
         found = (self._root / checked_path(prefix)).rglob("*")
         files = (path for path in found if path.is_file() and not path.name.startswith(_DRAFT))

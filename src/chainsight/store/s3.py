@@ -103,21 +103,23 @@ class S3Store(Store):
                     raise
                 raise StoreError(f"{self.uri}/{name}: there is no such object") from error
 
-    def names(self, prefix: str) -> tuple[str, ...]:
-        with self._clear_errors():
-            found = [name for name, _ in self._objects(self._key(checked_path(prefix), ""))]
-        return tuple(sorted(name.removeprefix(self._prefix) for name in found))
+    def create(self, name: str, data: bytes) -> bool:
+        key = self._key(checked_path(name))
+        for tried in range(_NUM_TRIES):
+            with self._clear_errors():
+                code = _put_if_absent(self._client, self._bucket, key, data)
+            if code not in _CONFLICT:
+                # A request that boto3 repeats, as its answer was lost, finds its own object.
+                return not code or self.read(name) == data
+            time.sleep(0.1 * 2**tried)
+        raise StoreError(f"{self.uri}/{name}: writers keep colliding (409); run again")
 
-    def drop(self, name: str) -> None:
-        with self._clear_errors():
-            self._client.delete_object(Bucket=self._bucket, Key=self._key(checked_path(name)))
-
-    def _read_manifest(self, kind: str, key: str) -> bytes | None:
-        name = self._key(kind, key, "manifest.json")
+    def read(self, name: str) -> bytes | None:
+        key = self._key(checked_path(name))
         with self._clear_errors():
             for tried in range(_NUM_TRIES):
                 try:
-                    answer = self._client.get_object(Bucket=self._bucket, Key=name)
+                    answer = self._client.get_object(Bucket=self._bucket, Key=key)
                 except ClientError as error:
                     if _code(error) in _MISSING:
                         return None
@@ -129,16 +131,21 @@ class S3Store(Store):
                         raise
         raise AssertionError("unreachable")
 
+    def names(self, prefix: str) -> tuple[str, ...]:
+        with self._clear_errors():
+            found = [name for name, _ in self._objects(self._key(checked_path(prefix), ""))]
+        return tuple(sorted(name.removeprefix(self._prefix) for name in found))
+
+    def drop(self, name: str) -> None:
+        with self._clear_errors():
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(checked_path(name)))
+
+    def _read_manifest(self, kind: str, key: str) -> bytes | None:
+        return self.read(f"{kind}/{key}/manifest.json")
+
     def _write_manifest(self, manifest: Manifest) -> None:
-        name = self._key(manifest.kind, manifest.key, "manifest.json")
-        body = manifest.to_json().encode()
-        for tried in range(_NUM_TRIES):
-            with self._clear_errors():
-                code = _put_if_absent(self._client, self._bucket, name, body)
-            if code not in _CONFLICT or self._read_manifest(manifest.kind, manifest.key):
-                return
-            time.sleep(0.1 * 2**tried)
-        raise StoreError(f"s3://{self._bucket}/{name}: writers keep colliding (409); run again")
+        name = f"{manifest.kind}/{manifest.key}/manifest.json"
+        self.create(name, manifest.to_json().encode())
 
     def _upload(self, folder: Path, manifest: Manifest) -> None:
         for entry in manifest.files:

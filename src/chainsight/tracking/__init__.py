@@ -7,8 +7,15 @@ registry is not: a model that cannot be registered is an error (`TrackingError`)
 from chainsight.tracking.connection import NO_TRACKING
 from chainsight.tracking.registry import (
     ALIGNED_URI,
+    CHALLENGER,
+    CHAMPION,
     CONTENT_DIGEST,
+    DECISION,
+    FINGERPRINT,
+    GATE,
+    OVERRIDE,
     PREDICTIONS_URI,
+    PREVIOUS,
     Registry,
     Version,
 )
@@ -16,10 +23,17 @@ from chainsight.tracking.runs import PARENT_VARIABLE, Run, Tracking
 
 __all__ = [
     "ALIGNED_URI",
+    "CHALLENGER",
+    "CHAMPION",
     "CONTENT_DIGEST",
+    "DECISION",
+    "FINGERPRINT",
+    "GATE",
     "NO_TRACKING",
+    "OVERRIDE",
     "PARENT_VARIABLE",
     "PREDICTIONS_URI",
+    "PREVIOUS",
     "Registry",
     "Run",
     "Tracking",

@@ -17,6 +17,17 @@ PREDICTIONS_URI = "chainsight.predictions_uri"
 CONTENT_DIGEST = "chainsight.content_digest"
 """Tag of a version: digest of its files. One version per digest."""
 
+FINGERPRINT = "chainsight.fingerprint"
+"""Tag of a version: the benchmark that its results belong to."""
+GATE = "chainsight.gate"
+"""Tag of a version: `passed` or `refused`."""
+DECISION = "chainsight.decision"
+"""Tag of a version: the gate's settings and its whole decision, JSON."""
+OVERRIDE = "chainsight.override"
+"""Tag of a version: why it may be champion without a passed gate. Set by people."""
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+"""Aliases: the model in use, the newest candidate that passed, the champion before."""
+
 
 @dataclass(frozen=True)
 class Version:

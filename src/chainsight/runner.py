@@ -116,7 +116,7 @@ def perform(job: Job, work: Path, pipeline_run: str, **surroundings: Any) -> Sta
     from chainsight.tracking import Tracking
 
     key = job.key
-    context = replace(job.context(), work=work, **surroundings)
+    context = replace(job.context(), work=work, pipeline_run=pipeline_run, **surroundings)
     fetch = job.store.fetch_light if job.stage.light else job.store.fetch
     folders = {kind: fetch(manifest) for kind, manifest in job.inputs.items()}
     outputs = fresh_folders(work / "outputs", job.stage.outputs)

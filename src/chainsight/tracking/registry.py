@@ -38,6 +38,7 @@ class Version:
     source: str
     run_id: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
 
     @property
     def uri(self) -> str:
@@ -118,6 +119,16 @@ class Registry:
             )
         return self.version(name, int(made.version))
 
+    def delete(self, version: Version) -> None:
+        """Delete a version; its files stay, its aliases go without a word."""
+        with self._explained(f"cannot delete {version.uri}"):
+            self._client.delete_model_version(version.name, str(version.number))
+
+    def tag(self, version: Version, key: str, value: str) -> None:
+        """Set one tag of a version."""
+        with self._explained(f"cannot tag {version.uri}"):
+            self._client.set_model_version_tag(version.name, str(version.number), key, value)
+
     def describe(self, version: Version, tags: Mapping[str, str], description: str) -> Version:
         """Set tags and the description of a version."""
         with self._explained(f"cannot describe version {version.number} of {version.name!r}"):
@@ -171,4 +182,5 @@ def _version(found: Any) -> Version:
         source=found.source,
         run_id=found.run_id or "",
         tags=dict(found.tags),
+        description=found.description or "",
     )

@@ -227,7 +227,9 @@ def _other_questions(candidate: Results, champion: Results) -> str | None:
         return None
     lost = {dataset_of(key) for key in theirs} - {dataset_of(key) for key in ours}
     if lost:
-        what = f"missing benchmark: there is no answer of the candidate on {', '.join(sorted(lost))}"
+        what = (
+            f"missing benchmark: there is no answer of the candidate on {', '.join(sorted(lost))}"
+        )
     else:
         what = f"other questions: only {len(ours & theirs)} are in common"
     return (
@@ -352,9 +354,7 @@ def _first(groups: list[_Group], policy: GateSection) -> Decision:
 
 def _compared(groups: list[_Group], policy: GateSection) -> Decision:
     figures = _paired_figures(groups, policy, policy.min_gain)
-    benchmarks = {
-        group.name: Figures(**_paired_figures([group], policy, 0.0)) for group in groups
-    }
+    benchmarks = {group.name: Figures(**_paired_figures([group], policy, 0.0)) for group in groups}
     test = paired.which_test([group.differences(_score) for group in groups], policy.min_gain)
     checks = (
         _gain(figures, groups, policy, test),
@@ -388,9 +388,7 @@ def _decision(
     )
 
 
-def _gain(
-    figures: dict[str, Any], groups: list[_Group], policy: GateSection, test: str
-) -> Check:
+def _gain(figures: dict[str, Any], groups: list[_Group], policy: GateSection, test: str) -> Check:
     gain, low, high, p = (figures[key] for key in ("gain", "gain_low", "gain_high", "p_value"))
     allowed = paired.level(policy.confidence)
     required = _points(policy.min_gain)

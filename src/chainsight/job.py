@@ -27,7 +27,7 @@ from chainsight.vlm import files
 
 CODE_VERSION_VARIABLE = "CHAINSIGHT_CODE_VERSION"
 IMAGE_VARIABLE = "CHAINSIGHT_IMAGE"
-"""Environment variable with the container image, name@digest; compiled into the pipeline's tasks."""
+"""Environment variable with the container image, name@digest; compiled into each task."""
 PIPELINE_VARIABLE = "CHAINSIGHT_PIPELINE"
 """Environment variable with the compiled pipeline's name."""
 _WITHOUT_RESULT = (

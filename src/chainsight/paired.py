@@ -57,7 +57,7 @@ def exact_p_value(wins: int, losses: int) -> float:
     for won in range(either, wins - 1, -1):
         tail += term
         term = term * won // (either - won + 1)
-    return tail / 2**either  # of integers, which no power of two overflows
+    return tail / (1 << either)  # of integers, which no power of two overflows
 
 
 def _adjusted(group: Sequence[float]) -> tuple[float, float]:

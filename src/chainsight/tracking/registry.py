@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chainsight.errors import TrackingError
-from chainsight.tracking.connection import clean, connect, failures, first_line
+from chainsight.tracking.connection import clean, connect, failures, reason, shown
 
 ALIGNED_URI = "chainsight.aligned_uri"
 """Tag of a version: store URI of the artifact whose files it refers to."""
@@ -65,7 +65,7 @@ class Registry:
         try:
             yield
         except failures() as error:
-            raise TrackingError(f"{what} at {self.uri}: {first_line(error)}") from error
+            raise TrackingError(f"{what} at {shown(self.uri)}: {reason(error)}") from error
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first; none if there is no such model."""
@@ -161,7 +161,7 @@ class Registry:
         if found is None:
             known = ", ".join(sorted(self.aliases(name))) or "none"
             raise TrackingError(
-                f"model {name!r} at {self.uri} has no alias {alias!r}; its aliases: {known}"
+                f"model {name!r} at {shown(self.uri)} has no alias {alias!r}; its aliases: {known}"
             )
         return found
 

@@ -12,12 +12,14 @@ from chainsight.config import PlatformSection
 from pipelines.placement import Placement, placed
 from pipelines.tasks import Tasks
 
+NAME = "chainsight-align"
+
 
 def build(name: str = "chainsight", settings: PlatformSection | None = None) -> Callable[..., Any]:
     """The pipeline; arguments as `pipelines.train.build`."""
 
     @dsl.pipeline(
-        name="chainsight-align",
+        name=NAME,
         description="Align an existing policy by DPO on its own samples (arXiv 2410.16198).",
     )
     @placed
@@ -48,7 +50,7 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
             register: The registered model and its gate.
             platform: How a training gets its processes, and what a TrainJob's pods get.
         """
-        do = Tasks(run, model, platform, name, settings, chosen)
+        do = Tasks(run, model, platform, name, settings, chosen, NAME)
         sections = {
             "policy_uri": policy_uri,
             "run": run,

@@ -9,12 +9,14 @@ from chainsight.config import PlatformSection
 from pipelines.placement import Placement, placed
 from pipelines.tasks import Tasks
 
+NAME = "chainsight-evaluate"
+
 
 def build(name: str = "chainsight", settings: PlatformSection | None = None) -> Callable[..., Any]:
     """The pipeline; arguments as `pipelines.train.build`."""
 
     @dsl.pipeline(
-        name="chainsight-evaluate",
+        name=NAME,
         description="Score registered versions, or any models, on the benchmarks.",
     )
     @placed
@@ -35,7 +37,7 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
             prepare: Datasets to read; its benchmarks are used.
             evaluate: How to ask.
         """
-        do = Tasks(run, model, {}, name, settings, chosen)
+        do = Tasks(run, model, {}, name, settings, chosen, NAME)
         benchmarks = do("prepare", config=prepare)["benchmarks"]
         do.score(models, prepare=prepare, evaluate=evaluate, benchmarks=benchmarks)
 

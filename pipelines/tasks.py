@@ -6,6 +6,7 @@ from kfp import dsl
 
 import components
 from chainsight.config import PlatformSection
+from chainsight.job import IMAGE_VARIABLE, PIPELINE_VARIABLE
 from chainsight.shards import ALL
 from chainsight.stages import STAGES
 from components.images import image
@@ -23,10 +24,11 @@ class Tasks:
         name: str,
         settings: PlatformSection | None,
         chosen: Placement,
+        pipeline: str,
     ) -> None:
         self._shared = {"run": run, "model": model, "pipeline_run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
         self._platform, self._name = platform, name
-        self._settings, self._chosen = settings, chosen
+        self._settings, self._chosen, self._pipeline = settings, chosen, pipeline
         self._doctor: Any = None
 
     def closing(self, sections: dict[str, Any]) -> Any:
@@ -83,6 +85,8 @@ class Tasks:
         if self._settings is not None:
             gpus = name in GPU_TASKS and not light and not self._elsewhere(name)
             place(task, name, self._name, self._settings, self._chosen, gpus=gpus)
+            task.set_env_variable(IMAGE_VARIABLE, task.container_spec.image)
+            task.set_env_variable(PIPELINE_VARIABLE, self._pipeline)
         return task
 
     def _elsewhere(self, stage: str) -> bool:

@@ -9,6 +9,8 @@ from chainsight.config import PlatformSection
 from pipelines.placement import Placement, placed
 from pipelines.tasks import Tasks
 
+NAME = "chainsight-train"
+
 
 def build(name: str = "chainsight", settings: PlatformSection | None = None) -> Callable[..., Any]:
     """The pipeline.
@@ -21,7 +23,7 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
     """
 
     @dsl.pipeline(
-        name="chainsight-train",
+        name=NAME,
         description="Teach a vision language model to reason step by step (arXiv 2410.16198).",
     )
     @placed
@@ -54,7 +56,7 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
             register: The registered model and its gate.
             platform: How a training gets its processes, and what a TrainJob's pods get.
         """
-        do = Tasks(run, model, platform, name, settings, chosen)
+        do = Tasks(run, model, platform, name, settings, chosen, NAME)
         sections = {
             "run": run,
             "model": model,

@@ -1,7 +1,7 @@
 """What a stage gets from the runner beside its configuration and its folders."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn, Protocol
@@ -69,6 +69,11 @@ def _no_store(uri: str) -> NoReturn:
     raise StoreError(f"{uri}: this stage was called without a store")
 
 
+def _alone(name: str) -> AbstractContextManager[None]:  # noqa: ARG001
+    """Nobody else is there: a stage called without a store."""
+    return nullcontext()
+
+
 def _keep_here(folder: Path) -> None:
     """Checkpoints stay where they were written."""
 
@@ -89,6 +94,12 @@ class Context:
     model: ModelSection = field(default_factory=ModelSection)
     tracking_uri: str | None = None
     """MLflow's address; none: no tracking."""
+    run: str = ""
+    """Name of the run (`run.name`)."""
+    pipeline: str = ""
+    """Name of the compiled pipeline that the stage is a task of; "" outside of one."""
+    pipeline_run: str = ""
+    """Id of the pipeline run, where there is one."""
     run_id: str | None = None
     """MLflow run of this stage; none: not tracked."""
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -97,6 +108,8 @@ class Context:
     """Give the verified local folder of another artifact's store URI."""
     manifest: Callable[[str], Manifest] = _no_store
     """Give the manifest at an artifact's store URI: digests, inputs, where the files lie."""
+    claim: Callable[[str], AbstractContextManager[None]] = _alone
+    """Hold a name, which one process at a time can: a lease in the store."""
     saved: Callable[[Path], None] = _keep_here
     """Told of each checkpoint folder that is complete; copies it where a lost pod can't take it."""
     shard: Shard = WHOLE

@@ -1,10 +1,42 @@
-"""The gate: is a candidate better than the champion? Pure functions on row-level results."""
+"""The gate: is a candidate better than the champion? Pure functions on row-level results.
 
+docs/gate.md says what is checked and why. The evidence is of one kind throughout: a gain must be
+proven, a loss counts when it is both larger than allowed and no chance (one-sided paired tests at
+the policy's confidence).
+"""
+
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from chainsight import paired
 from chainsight.config import GateSection
+from chainsight.errors import RecordError
+
+UNPARSED = frozenset({"no_marker", "truncated", "empty"})
+"""Statuses of an answer that nobody can read. A `fallback` is read, only not where it belongs."""
+TESTS: Mapping[str, str] = {
+    "mcnemar": "McNemar's exact test",
+    "agresti-min": "Agresti and Min's paired test",
+    "stratified": "the paired test over the benchmarks",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model's answer to one question, as far as the gate looks."""
+
+    dataset: str
+    score: float
+    """0 to 1."""
+    status: str
+    """How the answer was found: see `chainsight.answers`."""
+    num_tokens: int
 
 
 @dataclass(frozen=True)
@@ -13,106 +45,423 @@ class Results:
 
     fingerprint: str
     """Of the benchmark: `scoring.benchmark_fingerprint`."""
-    scores: Mapping[str, float]
-    """Example id to score, 0 to 1."""
+    rows: Mapping[str, Row]
+    """By example id."""
     digest: str = ""
     """Of the model's files."""
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """Example id to score."""
+        return {key: row.score for key, row in self.rows.items()}
 
-@dataclass(frozen=True)
-class Decision:
-    """What the gate found. Values are 0 to 1; those of a comparison are None without one."""
 
-    passed: bool
-    reason: str
-    candidate_value: float
+def dataset_of(example_id: str) -> str:
+    """The benchmark that a question belongs to: what its id begins with (`bars/test/3`)."""
+    dataset, slash, _ = example_id.partition("/")
+    return dataset if slash else "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What was measured on one benchmark, or over all: plain means over the benchmarks.
+
+    Values are 0 to 1. Those of the champion and of the comparison are None without one.
+    """
+
+    num_examples: int = 0
+    candidate_value: float | None = None
     champion_value: float | None = None
     gain: float | None = None
+    """Mean of the paired differences."""
+    gain_low: float | None = None
+    """Bootstrap bound: the gain is above it with the policy's confidence."""
+    gain_high: float | None = None
+    """Bootstrap bound: the gain is below it with the policy's confidence."""
     p_value: float | None = None
-    """Chance of such a gain if the true one were `min_gain` (one-sided)."""
-    num_examples: int = 0
+    """Chance of such a gain if the true one were `min_gain` (one-sided); of one benchmark: 0."""
+    p_loss: float | None = None
+    """Chance of such a loss if there were none (one-sided)."""
     wins: int = 0
     """Questions on which the candidate scores higher."""
     losses: int = 0
+    unparsed_rate: float | None = None
+    champion_unparsed_rate: float | None = None
+    unparsed_rise: float | None = None
+    p_unparsed: float | None = None
+    """Chance of such a rise of the rate if there were none (one-sided)."""
+    mean_tokens: float | None = None
+    """Tokens an answer."""
+    champion_mean_tokens: float | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that the gate looks at."""
+
+    name: str
+    """`gain`, `loss on NAME`, `unparsed answers`, `length`."""
+    met: bool
+    words: str
+    """What was found and what is required, with every figure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision(Figures):
+    """What the gate found. The figures are those over all benchmarks."""
+
+    passed: bool
+    reason: str
+    """One line: what decided."""
+    mode: str = ""
+    test: str = ""
+    """Which test gave `p_value`: a key of `TESTS`."""
+    checks: tuple[Check, ...] = ()
+    benchmarks: Mapping[str, Figures] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """The whole decision in words: the verdict, then a line for each check (Markdown)."""
+        lines = [
+            f"- {check.name}, {'met' if check.met else 'NOT MET'}: {check.words}."
+            for check in self.checks
+        ]
+        head = "Passed." if self.passed else "Refused."
+        if not lines:
+            _, _, why = self.reason.partition(": ")
+            return f"{head} {why[:1].upper()}{why[1:]}."
+        return "\n".join([head, "", *lines])
+
+    def to_json(self) -> str:
+        """The decision for machines; `from_json` reads it back."""
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Decision":
+        """Read a decision; what stands beside it is ignored. RecordError for anything else."""
+        try:
+            return _DECISION.validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(step) for step in first["loc"])
+            raise RecordError(f"not a decision of the gate: {where}: {first['msg']}") from error
+
+
+_DECISION = TypeAdapter(Decision)
 
 
 def decide(candidate: Results, champion: Results | None, policy: GateSection) -> Decision:
     """Whether the candidate may challenge: better than the champion on the same questions.
 
-    The gain is the mean of the paired differences. It must exceed `min_gain`, and a one-sided
-    paired test (`paired_p_value`) must say so at `confidence`.
+    Without a champion only the absolute bounds count. Results that cannot be compared, or hold a
+    score that is none, are refused.
     """
-    value = _mean(candidate.scores)
-    count = len(candidate.scores)
-    if champion is None:
-        reason = f"passed: no champion yet; {policy.mode} {_percent(value)} on {count} questions"
-        return Decision(True, reason, value, num_examples=count)
-    obstacle = _obstacle(candidate, champion)
+    obstacle = _obstacle(candidate, champion, policy)
     if obstacle:
-        return Decision(False, f"refused: {obstacle}", value, num_examples=count)
-    differences = [score - champion.scores[key] for key, score in candidate.scores.items()]
-    gain = math.fsum(differences) / count
-    p_value = paired_p_value(differences, policy.min_gain)
-    before = _mean(champion.scores)
-    wins = sum(difference > 0 for difference in differences)
-    losses = sum(difference < 0 for difference in differences)
-    passed = gain > policy.min_gain and p_value <= _level(policy)
-    verdict = "passed" if passed else "refused"
-    reason = (
-        f"{verdict}: {policy.mode} {_percent(value)} against the champion's {_percent(before)} on "
-        f"{count} questions, a gain of {100 * gain:+.2f} points ({wins} won, {losses} lost, "
-        f"p = {p_value:.4f}); required: more than {100 * policy.min_gain:+.2f} points with "
-        f"p at most {_level(policy):.4g}"
+        return Decision(
+            passed=False,
+            reason=f"refused: {obstacle}",
+            mode=policy.mode,
+            num_examples=len(candidate.rows),
+        )
+    groups = _by_dataset(candidate.rows, champion.rows if champion else None)
+    if champion is None:
+        return _first(groups, policy)
+    return _compared(groups, policy)
+
+
+# --- what keeps two results from being compared ----------------------------------------------
+
+
+def _obstacle(candidate: Results, champion: Results | None, policy: GateSection) -> str | None:
+    """Why there is nothing to decide, or None."""
+    bad = _unusable("candidate", candidate, policy)
+    if champion is None:
+        return bad
+    return (
+        _itself(candidate, champion)
+        or _other_benchmark(candidate, champion)
+        or bad
+        or _unusable("champion", champion, policy)
+        or _other_questions(candidate, champion)
     )
-    return Decision(passed, reason, value, before, gain, p_value, count, wins, losses)
 
 
-def _level(policy: GateSection) -> float:
-    return round(1 - policy.confidence, 12)  # 1 - 0.95 is 0.050000000000000044
+def _itself(candidate: Results, champion: Results) -> str | None:
+    if not candidate.digest or candidate.digest != champion.digest:
+        return None
+    return (
+        "already registered: the candidate is the champion itself "
+        f"(digest {candidate.digest[:16]}), and a model is not compared with itself"
+    )
 
 
-def _obstacle(candidate: Results, champion: Results) -> str | None:
-    """Why the two cannot be compared, or None."""
-    if candidate.digest and candidate.digest == champion.digest:
-        return f"already registered: its files are the champion's (digest {candidate.digest[:16]})"
-    if candidate.fingerprint != champion.fingerprint:
+def _other_benchmark(candidate: Results, champion: Results) -> str | None:
+    if candidate.fingerprint == champion.fingerprint:
+        return None
+    return (
+        f"other benchmark: fingerprint {candidate.fingerprint} against the champion's "
+        f"{champion.fingerprint}; evaluate the champion on the same questions by adding "
+        "models: {champion: 'models:/NAME@champion'} to the section evaluate"
+    )
+
+
+def _unusable(who: str, results: Results, policy: GateSection) -> str | None:
+    if not results.rows:
         return (
-            f"other benchmark: fingerprint {candidate.fingerprint} against the champion's "
-            f"{champion.fingerprint}; evaluate the champion on the same questions by adding "
-            "models: {champion: 'models:/NAME@champion'} to the section evaluate"
+            f"missing results: the {who} was not asked in the mode {policy.mode}; add it to "
+            "evaluate.modes or change register.gate.mode"
         )
-    if not candidate.scores or set(candidate.scores) != set(champion.scores):
-        shared = len(set(candidate.scores) & set(champion.scores))
-        return (
-            f"only {shared} questions in common: the candidate answered {len(candidate.scores)}, "
-            f"the champion {len(champion.scores)}"
-        )
+    for key, row in results.rows.items():
+        if not 0 <= row.score <= 1:  # NaN is neither
+            return (
+                f"bad score: the {who}'s answer to {key} scores {row.score}, no number from 0 to "
+                "1; mend the metric and evaluate again"
+            )
     return None
 
 
-def paired_p_value(differences: list[float], min_gain: float) -> float:
-    """One-sided p-value of "the mean difference is at most `min_gain`".
-
-    Right-or-wrong scores and `min_gain` 0: the exact sign test over the questions that differ
-    (McNemar's exact test). Else Agresti and Min's Wald test for matched pairs (Statistics in
-    Medicine 24:729, 2005), which adds one won and one lost half-question so that few differing
-    questions do not look certain.
-    """
-    wins = sum(difference > 0 for difference in differences)
-    losses = sum(difference < 0 for difference in differences)
-    if min_gain == 0 and all(difference in (-1.0, 0.0, 1.0) for difference in differences):
-        either = wins + losses
-        return sum(math.comb(either, k) for k in range(wins, either + 1)) / float(2**either)
-    count = len(differences) + 2
-    total = math.fsum(differences)
-    squares = math.fsum(difference**2 for difference in differences) + 1
-    error = math.sqrt(squares - total**2 / count) / count
-    return 0.5 * math.erfc((total / count - min_gain) / error / math.sqrt(2))
+def _other_questions(candidate: Results, champion: Results) -> str | None:
+    ours, theirs = set(candidate.rows), set(champion.rows)
+    if ours == theirs:
+        return None
+    lost = {dataset_of(key) for key in theirs} - {dataset_of(key) for key in ours}
+    if lost:
+        what = (
+            f"missing benchmark: there is no answer of the candidate on {', '.join(sorted(lost))}"
+        )
+    else:
+        what = f"other questions: only {len(ours & theirs)} are in common"
+    return (
+        f"{what}; the candidate answered {len(ours)}, the champion {len(theirs)}: evaluate both "
+        "on the same"
+    )
 
 
-def _mean(scores: Mapping[str, float]) -> float:
-    return math.fsum(scores.values()) / len(scores) if scores else 0.0
+# --- measuring -------------------------------------------------------------------------------
 
 
-def _percent(value: float) -> str:
+@dataclass(frozen=True)
+class _Group:
+    """One benchmark's rows, ordered by example id; the champion's are empty without one."""
+
+    name: str
+    candidate: tuple[Row, ...]
+    champion: tuple[Row, ...]
+
+    def mean(self, rows: tuple[Row, ...], value: Callable[[Row], float]) -> float:
+        return math.fsum(value(row) for row in rows) / len(rows)
+
+    def differences(self, value: Callable[[Row], float]) -> list[float]:
+        pairs = zip(self.candidate, self.champion, strict=True)
+        return [value(ours) - value(theirs) for ours, theirs in pairs]
+
+
+def _score(row: Row) -> float:
+    return row.score
+
+
+def _is_unparsed(row: Row) -> float:
+    return float(row.status in UNPARSED)
+
+
+def _tokens(row: Row) -> float:
+    return float(row.num_tokens)
+
+
+def _by_dataset(ours: Mapping[str, Row], theirs: Mapping[str, Row] | None) -> list[_Group]:
+    keys: dict[str, list[str]] = defaultdict(list)
+    for key in sorted(ours):
+        keys[ours[key].dataset].append(key)
+    return [
+        _Group(
+            name,
+            tuple(ours[key] for key in found),
+            tuple(theirs[key] for key in found) if theirs is not None else (),
+        )
+        for name, found in sorted(keys.items())
+    ]
+
+
+def _own_figures(groups: list[_Group]) -> dict[str, Any]:
+    """The candidate's own figures: plain means over the benchmarks."""
+
+    def over(value: Callable[[Row], float]) -> float:
+        return _plain([group.mean(group.candidate, value) for group in groups])
+
+    return {
+        "num_examples": sum(len(group.candidate) for group in groups),
+        "candidate_value": over(_score),
+        "unparsed_rate": over(_is_unparsed),
+        "mean_tokens": over(_tokens),
+    }
+
+
+def _paired_figures(groups: list[_Group], policy: GateSection, margin: float) -> dict[str, Any]:
+    """Both models' figures and their comparison."""
+
+    def over(value: Callable[[Row], float]) -> float:
+        return _plain([group.mean(group.champion, value) for group in groups])
+
+    gains = [group.differences(_score) for group in groups]
+    rises = [group.differences(_is_unparsed) for group in groups]
+    every = [difference for gain in gains for difference in gain]
+    means = [
+        paired.resampled_means(gain, seed=group.name)
+        for group, gain in zip(groups, gains, strict=True)
+    ]
+    low, high = paired.bounds(means, policy.confidence)
+    return _own_figures(groups) | {
+        "champion_value": over(_score),
+        "gain": paired.mean_of_means(gains),
+        "gain_low": low,
+        "gain_high": high,
+        "p_value": paired.p_value(gains, margin),
+        "p_loss": paired.p_value([[-difference for difference in gain] for gain in gains]),
+        "wins": sum(difference > 0 for difference in every),
+        "losses": sum(difference < 0 for difference in every),
+        "champion_unparsed_rate": over(_is_unparsed),
+        "unparsed_rise": paired.mean_of_means(rises),
+        "p_unparsed": paired.p_value(rises),
+        "champion_mean_tokens": over(_tokens),
+    }
+
+
+def _plain(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+# --- judging ---------------------------------------------------------------------------------
+
+
+def _first(groups: list[_Group], policy: GateSection) -> Decision:
+    figures = _own_figures(groups)
+    value, rate = figures["candidate_value"], figures["unparsed_rate"]
+    found = f"no champion yet; {policy.mode} {_percent(value)} on {_questions(figures, groups)}"
+    checks = (
+        Check("gain", True, found),
+        Check(
+            "unparsed answers",
+            rate <= policy.max_unparsed_rate,
+            f"{_percent(rate)} of the answers; allowed: at most "
+            f"{_percent(policy.max_unparsed_rate)}",
+        ),
+        Check("length", True, f"{figures['mean_tokens']:.1f} tokens an answer; no champion yet"),
+    )
+    benchmarks = {group.name: Figures(**_own_figures([group])) for group in groups}
+    return _decision(checks, figures, benchmarks, policy, test="")
+
+
+def _compared(groups: list[_Group], policy: GateSection) -> Decision:
+    figures = _paired_figures(groups, policy, policy.min_gain)
+    benchmarks = {group.name: Figures(**_paired_figures([group], policy, 0.0)) for group in groups}
+    test = paired.which_test([group.differences(_score) for group in groups], policy.min_gain)
+    checks = (
+        _gain(figures, groups, policy, test),
+        *(_loss(name, found, policy) for name, found in benchmarks.items()),
+        _unparsed(figures, policy),
+        _length(figures, policy),
+    )
+    return _decision(checks, figures, benchmarks, policy, test)
+
+
+def _decision(
+    checks: tuple[Check, ...],
+    figures: dict[str, Any],
+    benchmarks: dict[str, Figures],
+    policy: GateSection,
+    test: str,
+) -> Decision:
+    unmet = [check for check in checks if not check.met]
+    if unmet:
+        reason = "refused: " + "; ".join(f"{check.name}: {check.words}" for check in unmet)
+    else:
+        reason = f"passed: {checks[0].words}"
+    return Decision(
+        passed=not unmet,
+        reason=reason,
+        mode=policy.mode,
+        test=test,
+        checks=checks,
+        benchmarks=benchmarks,
+        **figures,
+    )
+
+
+def _gain(figures: dict[str, Any], groups: list[_Group], policy: GateSection, test: str) -> Check:
+    gain, low, high, p = (figures[key] for key in ("gain", "gain_low", "gain_high", "p_value"))
+    allowed = paired.level(policy.confidence)
+    required = _points(policy.min_gain)
+    met = gain > policy.min_gain and p <= allowed and low > policy.min_gain
+    return Check(
+        "gain",
+        met,
+        f"{policy.mode} {_percent(figures['candidate_value'])} against the champion's "
+        f"{_percent(figures['champion_value'])} on {_questions(figures, groups)}, a gain of "
+        f"{_points(gain)} points ({figures['wins']} won, {figures['losses']} lost, "
+        f"{_chance(p)} by {TESTS[test]}, bootstrap {_points(low)} to {_points(high)}); required: "
+        f"more than {required} points with p at most {allowed:.4g} and the bootstrap's lower "
+        f"bound above {required}",
+    )
+
+
+def _loss(name: str, figures: Figures, policy: GateSection) -> Check:
+    """A benchmark may not get worse: refused is a loss that is too large and no chance."""
+    assert figures.gain is not None
+    assert figures.p_loss is not None
+    too_large = -figures.gain > policy.max_loss
+    return Check(
+        f"loss on {name}",
+        not (too_large and figures.p_loss <= paired.level(policy.confidence)),
+        f"{_percent(figures.candidate_value)} against {_percent(figures.champion_value)}, "
+        f"{_points(figures.gain)} points ({figures.wins} won, {figures.losses} lost, "
+        f"{_chance(figures.p_loss)} for a loss); allowed: a loss of at most "
+        f"{100 * policy.max_loss:.2f} points, or one that may be chance "
+        f"(p above {paired.level(policy.confidence):.4g})",
+    )
+
+
+def _unparsed(figures: dict[str, Any], policy: GateSection) -> Check:
+    rate, rise, p = (figures[key] for key in ("unparsed_rate", "unparsed_rise", "p_unparsed"))
+    allowed = paired.level(policy.confidence)
+    risen = rise > policy.max_unparsed_rise and p <= allowed
+    return Check(
+        "unparsed answers",
+        rate <= policy.max_unparsed_rate and not risen,
+        f"{_percent(rate)} of the answers against the champion's "
+        f"{_percent(figures['champion_unparsed_rate'])}, "
+        f"{_points(rise)} points ({_chance(p)} for a rise); allowed: at most "
+        f"{_percent(policy.max_unparsed_rate)}, and a rise of at most "
+        f"{100 * policy.max_unparsed_rise:.2f} points or one that may be chance "
+        f"(p above {allowed:.4g})",
+    )
+
+
+def _length(figures: dict[str, Any], policy: GateSection) -> Check:
+    """A ratio of means over all questions: its noise is far below any sensible bound."""
+    ours, theirs = figures["mean_tokens"], figures["champion_mean_tokens"]
+    ratio = ours / max(theirs, 1.0)  # a champion that says nothing counts as one token
+    return Check(
+        "length",
+        ratio <= policy.max_length_ratio,
+        f"{ours:.1f} tokens an answer against the champion's {theirs:.1f}, {ratio:.2f} times as "
+        f"long; allowed: at most {policy.max_length_ratio:.2f} times",
+    )
+
+
+def _questions(figures: dict[str, Any], groups: list[_Group]) -> str:
+    count = f"{figures['num_examples']} questions"
+    return count if len(groups) == 1 else f"{count} of {len(groups)} benchmarks (each counts alike)"
+
+
+def _percent(value: float | None) -> str:
+    assert value is not None
     return f"{100 * value:.2f} %"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f}"
+
+
+def _chance(p: float) -> str:
+    return f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,14 @@ from chainsight.context import Context
 from chainsight.errors import ConfigError
 from chainsight.progress import choose
 from chainsight.stages import STAGES, Stage
-from chainsight.store import Manifest, Store, open_store
+from chainsight.store import Manifest, Store, held, open_store
 from chainsight.vlm import files
 
 CODE_VERSION_VARIABLE = "CHAINSIGHT_CODE_VERSION"
+IMAGE_VARIABLE = "CHAINSIGHT_IMAGE"
+"""Environment variable with the container image, name@digest; compiled into each task."""
+PIPELINE_VARIABLE = "CHAINSIGHT_PIPELINE"
+"""Environment variable with the compiled pipeline's name."""
 _WITHOUT_RESULT = (
     "cli.py",
     "closing.py",
@@ -81,11 +85,14 @@ class Job:
             seed=self.run.seed,
             model=self.model,
             tracking_uri=self.run.mlflow_uri(),
+            run=self.run.name,
+            pipeline=os.environ.get(PIPELINE_VARIABLE, ""),
             inputs={
                 kind: self.store.artifact_uri(m.kind, m.key) for kind, m in self.inputs.items()
             },
             fetch=self.store.fetch,
             manifest=self.store.load,
+            claim=partial(held, self.store),
             progress=choose(),
         )
 
@@ -168,4 +175,5 @@ def describe(job: Job) -> dict[str, Any]:
         "inputs": {k: job.store.artifact_uri(m.kind, m.key) for k, m in job.inputs.items()},
         "input_digests": identity["inputs"],
         "siblings": job.stage.outputs,
+        "image": os.environ.get(IMAGE_VARIABLE, ""),
     }

@@ -116,7 +116,7 @@ def perform(job: Job, work: Path, pipeline_run: str, **surroundings: Any) -> Sta
     from chainsight.tracking import Tracking
 
     key = job.key
-    context = replace(job.context(), work=work, **surroundings)
+    context = replace(job.context(), work=work, pipeline_run=pipeline_run, **surroundings)
     fetch = job.store.fetch_light if job.stage.light else job.store.fetch
     for manifest in job.inputs.values():
         if job.stage.light:  # what it does not fetch, it refers others to

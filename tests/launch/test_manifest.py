@@ -104,6 +104,7 @@ def test_the_trainjob_is_exactly_this(work: Work) -> None:
                 "resourcesPerNode": {"requests": AMOUNTS, "limits": AMOUNTS},
                 "env": [
                     {"name": "AWS_ENDPOINT_URL_S3", "value": "http://s3:8333"},
+                    {"name": "CHAINSIGHT_IMAGE", "value": IMAGE},
                     {"name": "CHAINSIGHT_JOB", "value": work.job},
                     {"name": "CHAINSIGHT_PARALLEL", "value": "fsdp"},
                     {"name": "PYTHONUNBUFFERED", "value": "1"},

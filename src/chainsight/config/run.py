@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chainsight.config.platform import PlatformSection
 from chainsight.config.promotion import PromotionSection
@@ -80,6 +80,21 @@ class RunConfig(Section):
     register_: RegisterSection = Field(RegisterSection(), alias="register")
     promotion: PromotionSection = PromotionSection()
     platform: PlatformSection = PlatformSection()
+
+    @model_validator(mode="after")
+    def _one_champion(self) -> "RunConfig":
+        """What `register` compares with is what `promotion` promotes: said once, known to both."""
+        register, production = self.register_, self.promotion.production_name
+        if production is None:
+            return self
+        if register.champion_name not in (None, production):
+            raise ValueError(
+                f"register.champion_name {register.champion_name!r} is not "
+                f"promotion.production_name {production!r}; leave the former out"
+            )
+        section = register.model_copy(update={"champion_name": production})
+        object.__setattr__(self, "register_", section)  # frozen for others
+        return self
 
     def section(self, stage: str) -> Section:
         """The settings of the stage `stage`."""

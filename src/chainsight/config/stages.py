@@ -206,22 +206,43 @@ class EvaluateSection(Section):
 
 
 class GateSection(Section):
-    """When a candidate may become challenger."""
+    """When a candidate may become challenger (docs/gate.md)."""
 
     mode: Literal["direct", "cot"] = "cot"
     """The mode whose answers are compared."""
     min_gain: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
-    """Required gain over the champion, 0 to 1, on the same examples."""
+    """Required gain over the champion, 0 to 1, on the same examples; the plain mean over the
+    benchmarks, as in the paper's tables. 0: any gain, if it is proven."""
     confidence: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.95
-    """One-sided confidence of the paired test that the gain exceeds `min_gain`."""
+    """One-sided confidence of every test: that the gain exceeds `min_gain`, that a loss or a rise
+    is one (the usual level)."""
+    max_loss: Rate = 0.02
+    """Largest loss on any single benchmark, 0 to 1. A larger one refuses if it is no chance; two
+    points are what a reader of the tables would call the same (ours)."""
+    max_unparsed_rate: Rate = 0.2
+    """Largest share of answers that nobody can read (no marker, cut off, empty), champion or not.
+    A model after SFT stays near 0; one that never learnt the format near 1 (ours)."""
+    max_unparsed_rise: Rate = 0.02
+    """Largest rise of that share over the champion's, 0 to 1; a larger one refuses if it is no
+    chance. A gain that costs the format breaks whoever reads the answers (ours)."""
+    max_length_ratio: Positive = 1.5
+    """Largest mean number of tokens an answer, as a multiple of the champion's. DPO rewards length;
+    answers half as long again cost half as much again to serve (ours)."""
+
+
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 
 
 class RegisterSection(Section):
     """An aligned model to a version in the MLflow registry."""
 
-    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")] = "chainsight"
+    model_name: Annotated[str, Field(pattern=MODEL_NAME)] = "chainsight"
     """Registered model."""
+    champion_name: Annotated[str, Field(pattern=MODEL_NAME)] | None = None
+    """Registered model that holds the champion; none: `promotion.production_name` if that is set,
+    else `model_name`."""
     gate: GateSection = GateSection()
     """The comparison with the champion."""
     promote_first: bool = True
-    """Make the first version that passes the champion; later ones are promoted by people."""
+    """Make the first version that passes the champion; later ones are promoted by people. Not
+    where the champion is in another registered model, which trainers may not edit."""

@@ -33,6 +33,8 @@ class Dataset:
     """The columns that are read; others are ignored."""
     convert: Callable[[Row], dict[str, Any]] = field(repr=False)
     """A row to the fields of its Example, raising BadRowError. `id` may be left out."""
+    licence_note: str = ""
+    """What else whoever passes on the data, or a model trained on it, must know; a sentence."""
     hub_id: str = ""
     revision: str | None = None
     """The hub commit that is read; None where none could be pinned."""

@@ -30,6 +30,8 @@ CHARTQA = Dataset(
     name="chartqa",
     url="https://huggingface.co/datasets/HuggingFaceM4/ChartQA",
     licence="GPL-3.0",
+    licence_note="The charts are those of Statista, Pew Research, Our World in Data and OECD, "
+    "whose own terms hold for them.",
     hub_id="HuggingFaceM4/ChartQA",
     revision="b605b6e08b57faf4359aeb2fe6a3ca595f99b6c5",
     splits=("train", "val", "test"),

@@ -55,6 +55,8 @@ MATHVISION = Dataset(
     name="mathvision",
     url="https://huggingface.co/datasets/MathLLMs/MathVision",
     licence="MIT",
+    licence_note="The problems are those of contests (Math Kangaroo, AMC, AIME, UMD, UK), whose "
+    "authors keep their own rights.",
     hub_id="MathLLMs/MathVision",
     splits=("test", "testmini"),
     metric="mathvision",

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from chainsight.config.platform import PlatformSection
 from chainsight.errors import LaunchError
+from chainsight.job import IMAGE_VARIABLE
 from chainsight.launch.worker import FRESH_STORE, JOB_VARIABLE, PARALLEL_VARIABLE
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
@@ -175,6 +176,7 @@ def _variables(
 ) -> list[dict[str, Any]]:
     plain = {name: environment[name] for name in PASSED_ON if environment.get(name)}
     plain |= {
+        IMAGE_VARIABLE: work.image,
         JOB_VARIABLE: work.job,
         PARALLEL_VARIABLE: platform.parallel,
         "PYTHONUNBUFFERED": "1",

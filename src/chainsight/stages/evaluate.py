@@ -266,17 +266,16 @@ def _source(name: str, ref: str | Path, context: Context) -> _Source:
 
 
 def _registered(ref: str, context: Context) -> _Source:
-    from chainsight.tracking import ALIGNED_URI, CONTENT_DIGEST, Registry
+    from chainsight import versions
+    from chainsight.tracking import Registry
 
     if context.tracking_uri is None:
         raise ConfigError(f"{ref}: set run.tracking_uri, the address of the registry")
     version = Registry(context.tracking_uri).resolve(ref)
-    if ALIGNED_URI not in version.tags:
-        raise ConfigError(
-            f"{ref}: version {version.number} has no tag {ALIGNED_URI}, so chainsight did not "
-            "register it; give the folder of its files instead"
-        )
-    return _Source(version.tags[ALIGNED_URI], version.tags.get(CONTENT_DIGEST), stored=True)
+    uri = versions.artifact(version)
+    manifest = context.manifest(uri)
+    versions.require_content(version, manifest)
+    return _Source(uri, manifest.content_digest, stored=True)
 
 
 def _load(source: _Source, context: Context) -> "Loaded":

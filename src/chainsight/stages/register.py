@@ -2,21 +2,27 @@
 
 The version is registered whatever the gate says; only one that passes gets the alias
 `challenger`. Files are not copied: the version points at the artifact in the store.
+
+MLflow knows no uniqueness, so one version per content is kept here: a lease of the store lets one
+process at a time register a model, the version is created with all its tags in one call, and
+whoever has created one looks whether an older one is there. A kill anywhere leaves nothing that
+the next try does not find and finish.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from chainsight import records
+from chainsight import modelcard, provenance, versions
 from chainsight.config import RegisterSection
 from chainsight.context import Context
-from chainsight.errors import ConfigError, RecordError
-from chainsight.gate import Decision, Results, decide, paired_p_value
-from chainsight.records import Prediction
+from chainsight.errors import ConfigError, RecordError, TrackingError
+from chainsight.gate import Decision, Results, decide
+from chainsight.modelcard import Facts
+from chainsight.provenance import Provenance
 from chainsight.tracking import (
     CHALLENGER,
     CHAMPION,
@@ -27,12 +33,11 @@ from chainsight.tracking import (
     PREDICTIONS_URI,
     Registry,
     Version,
+    attach,
 )
+from chainsight.versions import CANDIDATE
 
-__all__ = ["Decision", "Results", "decide", "paired_p_value", "run"]
-
-CANDIDATE = "aligned"
-"""The model in `predictions` that is up for registration."""
+PASSED, REFUSED = "passed", "refused"
 
 
 def fingerprint(config: RegisterSection, context: Context) -> str:  # noqa: ARG001
@@ -57,41 +62,123 @@ def run(
     """
     if context.tracking_uri is None:
         raise ConfigError("register needs MLflow; set run.tracking_uri or MLFLOW_TRACKING_URI")
-    summary = _read_summary(scores)
-    digest = context.manifest(context.inputs["aligned"]).content_digest
-    rows = _row_scores(predictions, CANDIDATE, config.gate.mode)
+    evidence = _evidence(config, predictions, scores, context)
+    registered = register(config, evidence, Registry(context.tracking_uri), context)
+    _write(decision, registered, evidence)
+    _log(registered, evidence, context, decision / "model_card.md")
+    return _metrics(registered)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of the candidate before the registry is asked."""
+
+    results: Results
+    predictions: Path
+    summary: Mapping[str, Any]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What the registration came to."""
+
+    version: Version
+    decision: Decision
+    aliases: tuple[str, ...]
+    card: str
+    own: bool
+    """Whether the version's record is that of this evaluation, or an earlier one's, left alone."""
+
+
+def _evidence(
+    config: RegisterSection, predictions: Path, scores: Path, context: Context
+) -> Evidence:
+    summary = json.loads((scores / "summary.json").read_text(encoding="utf-8"))
+    rows = versions.read_rows(predictions, CANDIDATE, config.gate.mode)
     if not rows:
         raise ConfigError(
             f"register.gate.mode is {config.gate.mode}, but {CANDIDATE!r} was not asked so; add "
             "it to evaluate.modes or change register.gate.mode"
         )
-    candidate = Results(summary["fingerprint"], rows, digest)
-    registry = Registry(context.tracking_uri)
-    known = registry.find(config.model_name, CONTENT_DIGEST, digest)
-    champion = registry.by_alias(config.model_name, CHAMPION)
-    verdict = _finished(known, config, context)
-    if verdict is None:
-        against = _champion_results(champion, predictions, summary, config, context)
-        verdict = decide(candidate, against, config.gate)
-    if known is not None and champion is not None and known.number == champion.number:
-        version = known  # its record is what its users rely on: left as it is
+    digest = context.manifest(context.inputs["aligned"]).content_digest
+    results = Results(summary["fingerprint"], rows, digest)
+    made = provenance.trace(context.inputs, context.manifest)
+    return Evidence(results, predictions, summary, made)
+
+
+def register(
+    config: RegisterSection, evidence: Evidence, registry: Registry, context: Context
+) -> Registered:
+    """Judge the candidate against the champion of this moment, and register it.
+
+    Judging takes its time and is done outside of the lease; if the champion has moved meanwhile,
+    it is done again.
+    """
+    while True:
+        champion = _champion(registry, config)
+        judged = decide(
+            evidence.results, _rows_of(champion, evidence, config, context), config.gate
+        )
+        with context.claim(f"registrations/{config.model_name}"):
+            if _champion(registry, config) == champion:
+                return _settle(config, evidence, registry, context, champion, judged)
+
+
+def _champion(registry: Registry, config: RegisterSection) -> Version | None:
+    return registry.by_alias(config.champion_name or config.model_name, CHAMPION)
+
+
+def _rows_of(
+    champion: Version | None, evidence: Evidence, config: RegisterSection, context: Context
+) -> Results | None:
+    """The champion's rows: of this evaluation if it took part, else those it registered with."""
+    if champion is None:
+        return None
+    digest = champion.tags.get(CONTENT_DIGEST, "")
+    for name, other in evidence.summary.get("digests", {}).items():
+        if other == digest and name != CANDIDATE:
+            rows = versions.read_rows(evidence.predictions, name, config.gate.mode)
+            return Results(evidence.results.fingerprint, rows, digest)
+    return versions.results(champion, config.gate.mode, context.fetch)
+
+
+def _settle(
+    config: RegisterSection,
+    evidence: Evidence,
+    registry: Registry,
+    context: Context,
+    champion: Version | None,
+    judged: Decision,
+) -> Registered:
+    """Bring the registry into the state that the decision asks for, from whatever state."""
+    digest = evidence.results.digest
+    known = _only(registry, config.model_name, digest)
+    recorded = _finished(known, config, context)
+    facts = Facts(
+        name=config.model_name,
+        run=context.run,
+        content_digest=digest,
+        summary=evidence.summary,
+        provenance=evidence.provenance,
+        decision=recorded or judged,
+    )
+    in_use = champion is not None and champion.tags.get(CONTENT_DIGEST) == digest
+    if known is None:
+        version = _create(registry, facts, config, context)
+    elif in_use or (recorded and known.tags.get(GATE) == _gate(recorded)):
+        version = known  # what its users rely on is left as it is
     else:
-        tags = _tags(verdict, summary, digest, config, context)
-        version = _register(registry, known, tags, verdict, config=config, context=context)
-        _log_metrics(registry, version, verdict, summary)
-    _set_aliases(registry, version, verdict, champion, config)
-    _write(decision, version, verdict, registry, candidate)
-    return _metrics(version, verdict)
-
-
-def _read_summary(scores: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((scores / "summary.json").read_text(encoding="utf-8"))
-    return loaded
-
-
-def _row_scores(predictions: Path, model: str, mode: str) -> dict[str, float]:
-    rows = records.read(predictions / "predictions.parquet", Prediction)
-    return {row.example_id: row.score for row in rows if (row.model, row.mode) == (model, mode)}
+        version = _describe(registry, known, facts, config, context)
+    _set_aliases(registry, version, facts.decision, champion, config)
+    aliases = registry.aliases(version.name).items()
+    return Registered(
+        version=version,
+        decision=facts.decision,
+        aliases=tuple(sorted(alias for alias, number in aliases if number == version.number)),
+        card=modelcard.card(facts),
+        own=recorded is not None or not (in_use and known),
+    )
 
 
 def _finished(known: Version | None, config: RegisterSection, context: Context) -> Decision | None:
@@ -99,73 +186,113 @@ def _finished(known: Version | None, config: RegisterSection, context: Context) 
     if known is None or known.tags.get(PREDICTIONS_URI) != context.inputs["predictions"]:
         return None
     recorded = json.loads(known.tags.get(DECISION, "{}"))
-    same_gate = recorded.get("gate") == config.gate.model_dump(mode="json")
-    return Decision(**recorded["decision"]) if same_gate else None
-
-
-def _champion_results(
-    champion: Version | None,
-    predictions: Path,
-    summary: Mapping[str, Any],
-    config: RegisterSection,
-    context: Context,
-) -> Results | None:
-    """The champion's rows: of this evaluation if it took part, else those it registered with."""
-    if champion is None:
+    if recorded.get("gate") != config.gate.model_dump(mode="json"):
         return None
-    mode, digest = config.gate.mode, champion.tags.get(CONTENT_DIGEST, "")
-    for name, other in summary.get("digests", {}).items():
-        if other == digest and name != CANDIDATE:
-            return Results(summary["fingerprint"], _row_scores(predictions, name, mode), digest)
-    missing = [t for t in (PREDICTIONS_URI, FINGERPRINT) if t not in champion.tags]
-    if missing:
-        raise RecordError(
-            f"champion {champion.uri} has no tag {missing[0]}, so there is nothing to compare "
-            "with; evaluate it by adding it to evaluate.models, or move the alias champion"
-        )
-    rows = _row_scores(context.fetch(champion.tags[PREDICTIONS_URI]), CANDIDATE, mode)
-    return Results(champion.tags[FINGERPRINT], rows, digest)
+    try:
+        return Decision.from_json(json.dumps(recorded["decision"]))
+    except RecordError:  # of an older gate, which said less
+        return None
 
 
-def _tags(
-    verdict: Decision,
-    summary: Mapping[str, Any],
-    digest: str,
+# --- one version per content -----------------------------------------------------------------
+
+
+def _only(registry: Registry, name: str, digest: str) -> Version | None:
+    """The oldest version of this content; younger ones, which a race left, are deleted.
+
+    Raises:
+        TrackingError: one of them bears an alias, which would go with it.
+    """
+    found = [v for v in registry.versions(name) if v.tags.get(CONTENT_DIGEST) == digest]
+    if not found:
+        return None
+    oldest, *younger = found
+    borne = {number: alias for alias, number in registry.aliases(name).items()} if younger else {}
+    for version in younger:
+        if version.number in borne:
+            raise TrackingError(
+                f"{version.uri} holds the same files as {oldest.uri}, but bears the alias "
+                f"{borne[version.number]!r}; move the alias to {oldest.number} and run again"
+            )
+        registry.delete(version)
+    return oldest
+
+
+def _create(registry: Registry, facts: Facts, config: RegisterSection, context: Context) -> Version:
+    """Create the version with its tags in one call; an older one of a racer takes its place.
+
+    The lease makes racers rare: one must have been frozen for longer than its time.
+    """
+    registry.create(
+        facts.name,
+        _files_uri(context.inputs["aligned"], context),
+        run_id=context.run_id,
+        tags=_tags(facts, config, context),
+        description=modelcard.description(facts),
+    )
+    oldest = _only(registry, facts.name, facts.content_digest)
+    assert oldest is not None
+    return oldest
+
+
+def _describe(
+    registry: Registry, known: Version, facts: Facts, config: RegisterSection, context: Context
+) -> Version:
+    """Describe a known version anew, after another evaluation or by another gate.
+
+    Tags are set one by one, so a kill may come between: the gate is closed until the rest stands,
+    and the predictions, by which the next try knows what is recorded, come after the rest.
+    """
+    tags, text = _tags(facts, config, context), modelcard.description(facts)
+    ends = {key: tags.pop(key) for key in (PREDICTIONS_URI, GATE)}
+    registry.tag(known, GATE, REFUSED)
+    registry.describe(known, tags, text)
+    return registry.describe(known, ends, text)
+
+
+def _set_aliases(
+    registry: Registry,
+    version: Version,
+    decision: Decision,
+    champion: Version | None,
     config: RegisterSection,
-    context: Context,
-) -> dict[str, str]:
+) -> None:
+    """`challenger` is the newest version that passed: it never moves back to an older one."""
+    if not decision.passed:
+        return
+    if version.number >= registry.aliases(version.name).get(CHALLENGER, 0):
+        registry.set_alias(version, CHALLENGER)
+    here = config.champion_name in (None, config.model_name)
+    if champion is None and config.promote_first and here:
+        registry.set_alias(version, CHAMPION)
+
+
+# --- what is said of it ----------------------------------------------------------------------
+
+
+def _tags(facts: Facts, config: RegisterSection, context: Context) -> dict[str, str]:
     """What a version says of itself: content, lineage, scores and the gate's decision."""
-    decided = {"gate": config.gate.model_dump(mode="json"), "decision": asdict(verdict)}
+    decision = facts.decision
+    decided = {"gate": config.gate.model_dump(mode="json"), "decision": asdict(decision)}
+    around = {
+        "run": context.run,
+        "pipeline": context.pipeline,
+        "pipeline_run": context.pipeline_run,
+    }
+    modes = facts.summary["models"].get(CANDIDATE, {})
     return {
-        CONTENT_DIGEST: digest,
-        FINGERPRINT: summary["fingerprint"],
-        DECISION: json.dumps(decided, sort_keys=True),
-        GATE: "passed" if verdict.passed else "refused",
-        **_lineage(context),
-        **_score_tags(summary),
+        CONTENT_DIGEST: facts.content_digest,
+        FINGERPRINT: facts.summary["fingerprint"],
+        DECISION: json.dumps(decided, sort_keys=True, allow_nan=False),
+        GATE: _gate(decision),
+        **facts.provenance.tags(),
+        **{f"chainsight.{name}": value for name, value in around.items() if value},
+        **{f"chainsight.{mode}_accuracy": repr(score["value"]) for mode, score in modes.items()},
     }
 
 
-def _register(
-    registry: Registry,
-    known: Version | None,
-    tags: Mapping[str, str],
-    verdict: Decision,
-    *,
-    config: RegisterSection,
-    context: Context,
-) -> Version:
-    """The one version of this content: created, or described anew after another evaluation."""
-    description = f"Gate: {verdict.reason}."
-    if known is not None:
-        return registry.describe(known, tags, description)
-    return registry.create(
-        config.model_name,
-        _files_uri(context.inputs["aligned"], context),
-        run_id=context.run_id,
-        tags=tags,
-        description=description,
-    )
+def _gate(decision: Decision) -> str:
+    return PASSED if decision.passed else REFUSED
 
 
 def _files_uri(artifact: str, context: Context) -> str:
@@ -174,79 +301,62 @@ def _files_uri(artifact: str, context: Context) -> str:
     return where if "://" in where else "file://" + quote(where)
 
 
-def _lineage(context: Context) -> dict[str, str]:
-    """`chainsight.<kind>_uri` of every artifact behind the model, back to the examples."""
-    found: dict[str, str] = {}
-    todo = dict(context.inputs)
-    while todo:
-        kind, uri = todo.popitem()
-        if f"chainsight.{kind}_uri" not in found:
-            found[f"chainsight.{kind}_uri"] = uri
-            todo |= context.manifest(uri).inputs
+def _log(registered: Registered, evidence: Evidence, context: Context, card: Path) -> None:
+    """Put scores and card on the version's run, where MLflow's comparison of versions looks."""
+    run_id = registered.version.run_id
+    if not (run_id and registered.own):
+        return
+    assert context.tracking_uri is not None
+    run = attach(context.tracking_uri, run_id)
+    run.log(_scores(evidence) | {"gate_passed": float(registered.decision.passed)})
+    run.artifact(card)
+    run.close("FINISHED")  # it is only joined: its stage ends it
+
+
+def _scores(evidence: Evidence) -> dict[str, float]:
+    """`cot/value` and its like; `cot/chartqa/value` of each benchmark."""
+    names = ("value", "standard_error", "num_examples")
+    found: dict[str, float] = {}
+    for mode, score in evidence.summary["models"].get(CANDIDATE, {}).items():
+        rows = {mode: score}
+        rows |= {f"{mode}/{name}": one for name, one in score.get("datasets", {}).items()}
+        for prefix, row in rows.items():
+            found |= {f"{prefix}/{name}": float(row[name]) for name in names}
+            rates = row.get("status_rates", {}).items()
+            found |= {f"{prefix}/{status}_rate": float(rate) for status, rate in rates}
     return found
 
 
-def _score_tags(summary: Mapping[str, Any]) -> dict[str, str]:
-    modes = summary["models"].get(CANDIDATE, {})
-    return {f"chainsight.{mode}_accuracy": repr(score["value"]) for mode, score in modes.items()}
-
-
-def _set_aliases(
-    registry: Registry,
-    version: Version,
-    verdict: Decision,
-    champion: Version | None,
-    config: RegisterSection,
-) -> None:
-    if not verdict.passed:
-        return
-    registry.set_alias(version, CHALLENGER)
-    if champion is None and config.promote_first:
-        registry.set_alias(version, CHAMPION)
-
-
-def _log_metrics(
-    registry: Registry, version: Version, verdict: Decision, summary: Mapping[str, Any]
-) -> None:
-    """Put the scores on the version's run, where MLflow's comparison of versions looks."""
-    if not version.run_id:
-        return
-    values = {
-        f"{mode}/{name}": float(score[name])
-        for mode, score in summary["models"].get(CANDIDATE, {}).items()
-        for name in ("value", "standard_error", "num_examples")
-    }
-    registry.log_metrics(version.run_id, values | {"gate_passed": float(verdict.passed)})
-
-
-def _write(
-    folder: Path, version: Version, verdict: Decision, registry: Registry, candidate: Results
-) -> None:
-    aliases = [
-        a for a, number in registry.aliases(version.name).items() if number == version.number
-    ]
+def _write(folder: Path, registered: Registered, evidence: Evidence) -> None:
     content = {
-        "name": version.name,
-        "version": version.number,
-        "aliases": sorted(aliases),
-        "content_digest": candidate.digest,
-        "fingerprint": candidate.fingerprint,
-        **asdict(verdict),
+        "name": registered.version.name,
+        "version": registered.version.number,
+        "aliases": list(registered.aliases),
+        "content_digest": evidence.results.digest,
+        "fingerprint": evidence.results.fingerprint,
+        "verdict": registered.decision.verdict,
+        **asdict(registered.decision),
     }
-    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
     (folder / "decision.json").write_text(text, encoding="utf-8")
+    (folder / "model_card.md").write_text(registered.card, encoding="utf-8")
 
 
-def _metrics(version: Version, verdict: Decision) -> dict[str, float]:
+def _metrics(registered: Registered) -> dict[str, float]:
+    decision = registered.decision
     figures = {
-        "passed": float(verdict.passed),
-        "version": float(version.number),
-        "candidate_value": verdict.candidate_value,
-        "champion_value": verdict.champion_value,
-        "gain": verdict.gain,
-        "p_value": verdict.p_value,
-        "num_examples": float(verdict.num_examples),
-        "num_wins": float(verdict.wins),
-        "num_losses": float(verdict.losses),
+        "passed": float(decision.passed),
+        "version": float(registered.version.number),
+        "candidate_value": decision.candidate_value,
+        "champion_value": decision.champion_value,
+        "gain": decision.gain,
+        "gain_low": decision.gain_low,
+        "gain_high": decision.gain_high,
+        "p_value": decision.p_value,
+        "unparsed_rate": decision.unparsed_rate,
+        "mean_tokens": decision.mean_tokens,
+        "num_examples": float(decision.num_examples),
+        "num_wins": float(decision.wins),
+        "num_losses": float(decision.losses),
     }
     return {name: value for name, value in figures.items() if value is not None}

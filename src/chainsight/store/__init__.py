@@ -10,10 +10,11 @@ from urllib.parse import unquote
 
 from chainsight.errors import ConfigError
 from chainsight.store.base import Store
+from chainsight.store.lease import held
 from chainsight.store.local import LocalStore
 from chainsight.store.manifest import FileEntry, Manifest
 
-__all__ = ["FileEntry", "LocalStore", "Manifest", "Store", "open_store"]
+__all__ = ["FileEntry", "LocalStore", "Manifest", "Store", "held", "open_store"]
 
 
 def open_store(uri: str, cache: Path) -> Store:

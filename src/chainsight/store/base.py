@@ -101,6 +101,7 @@ class Store(ABC):
         metrics: Mapping[str, float],
         seconds: float,
         siblings: Iterable[str] = (),
+        image: str = "",
     ) -> Manifest:
         """Publish the files of `folder` as an artifact, all or nothing.
 
@@ -124,6 +125,7 @@ class Store(ABC):
                 seconds=float(seconds),
                 created=datetime.now(UTC).isoformat(timespec="microseconds"),
                 siblings=tuple(siblings),
+                image=image,
             )
             winner = self._publish(folder, own)
         self._check_sizes(winner)

@@ -88,6 +88,8 @@ class Manifest:
     """Moment of the commit, ISO 8601, UTC."""
     siblings: tuple[str, ...] = ()
     """The other kinds that the same execution of the stage wrote."""
+    image: str = ""
+    """The container image that made it, name@digest; "" outside of one."""
 
     @property
     def content_digest(self) -> str:

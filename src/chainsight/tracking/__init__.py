@@ -19,7 +19,7 @@ from chainsight.tracking.registry import (
     Registry,
     Version,
 )
-from chainsight.tracking.runs import PARENT_VARIABLE, Run, Tracking
+from chainsight.tracking.runs import PARENT_VARIABLE, Run, Tracking, attach
 
 __all__ = [
     "ALIGNED_URI",
@@ -38,4 +38,5 @@ __all__ = [
     "Run",
     "Tracking",
     "Version",
+    "attach",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chainsight.errors import TrackingError
-from chainsight.tracking.reasons import why
+from chainsight.tracking.reasons import shown, why
 
 NO_TRACKING = "none"
 """The address that switches tracking off."""
@@ -75,7 +75,7 @@ def connect(uri: str) -> Any:
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
     except failures() as error:
-        raise TrackingError(f"MLflow at {uri} {why(error)}") from error
+        raise TrackingError(f"MLflow at {shown(uri)} {why(error)}") from error
     return client
 
 
@@ -135,7 +135,7 @@ class Link:
             try:
                 return call(self._client)
             except failures() as error:
-                raise TrackingError(f"MLflow at {self.uri} {why(error)}") from error
+                raise TrackingError(f"MLflow at {shown(self.uri)} {why(error)}") from error
         except TrackingError as error:
             self._not_before = self._clock() + _PAUSE_SECONDS
             _logger.warning("%s: not tracked, the work goes on (%s)", what, error)

@@ -12,6 +12,11 @@ _UNREACHABLE = re.compile(r"failed with exception|timed out|Timeout")
 _CAUSE = re.compile(r"(?:Failed to [^:]*: )?\[Errno -?\d+\] ([\w ]+)|Read timed out|SSLError")
 
 
+def shown(uri: str) -> str:
+    """An address without the name and password that may stand in it."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
 def why(error: Exception) -> str:
     """The rest of a sentence that begins with "MLflow at <address>"."""
     code, said = getattr(error, "error_code", ""), str(error)

@@ -9,7 +9,7 @@ from typing import Any
 
 from chainsight.errors import TrackingError
 from chainsight.tracking.connection import clean, connect, failures
-from chainsight.tracking.reasons import why
+from chainsight.tracking.reasons import shown, why
 
 ALIGNED_URI = "chainsight.aligned_uri"
 """Tag of a version: store URI of the artifact whose files it refers to."""
@@ -39,6 +39,7 @@ class Version:
     source: str
     run_id: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
 
     @property
     def uri(self) -> str:
@@ -65,7 +66,7 @@ class Registry:
         try:
             yield
         except failures() as error:
-            raise TrackingError(f"{what}: MLflow at {self.uri} {why(error)}") from error
+            raise TrackingError(f"{what}: MLflow at {shown(self.uri)} {why(error)}") from error
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first; none if there is no such model."""
@@ -119,6 +120,16 @@ class Registry:
             )
         return self.version(name, int(made.version))
 
+    def delete(self, version: Version) -> None:
+        """Delete a version; its files stay, its aliases go without a word."""
+        with self._explained(f"cannot delete {version.uri}"):
+            self._client.delete_model_version(version.name, str(version.number))
+
+    def tag(self, version: Version, key: str, value: str) -> None:
+        """Set one tag of a version."""
+        with self._explained(f"cannot tag {version.uri}"):
+            self._client.set_model_version_tag(version.name, str(version.number), key, value)
+
     def describe(self, version: Version, tags: Mapping[str, str], description: str) -> Version:
         """Set tags and the description of a version."""
         with self._explained(f"cannot describe version {version.number} of {version.name!r}"):
@@ -151,7 +162,7 @@ class Registry:
         if found is None:
             known = ", ".join(sorted(self.aliases(name))) or "none"
             raise TrackingError(
-                f"model {name!r} at {self.uri} has no alias {alias!r}; its aliases: {known}"
+                f"model {name!r} at {shown(self.uri)} has no alias {alias!r}; its aliases: {known}"
             )
         return found
 
@@ -172,4 +183,5 @@ def _version(found: Any) -> Version:
         source=found.source,
         run_id=found.run_id or "",
         tags=dict(found.tags),
+        description=found.description or "",
     )

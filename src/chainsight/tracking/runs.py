@@ -115,6 +115,11 @@ class Run:
         return self._link.attempt(what, done) is not None
 
 
+def attach(uri: str, run_id: str) -> Run:
+    """A run that another stage opened and ends."""
+    return Run(Link(uri), run_id, joined=True)
+
+
 class Tracking:
     """The runs of one MLflow experiment. Creating it contacts nobody."""
 

@@ -1,0 +1,114 @@
+"""What a model was made from: the artifacts behind it, read off their manifests' inputs."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from chainsight.store import Manifest
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Every artifact behind a model, by kind, with its store URI."""
+
+    uris: Mapping[str, str]
+    manifests: Mapping[str, Manifest]
+
+    def metric(self, kind: str, name: str) -> float | None:
+        """A figure of the stage that wrote `kind`; None if there is no such artifact or figure."""
+        found = self.manifests.get(kind)
+        return None if found is None else found.metrics.get(name)
+
+    @cached_property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """The resolved section of each stage, by the stage's name."""
+        return {m.stage: m.config.get("config", {}) for m in self.manifests.values()}
+
+    @cached_property
+    def model(self) -> dict[str, Any]:
+        """The section `model` that the model was trained with, and the base's digest."""
+        for kind in ("aligned", "policy"):
+            if kind in self.manifests:
+                found: dict[str, Any] = self.manifests[kind].config.get("model", {})
+                return found
+        return {}
+
+    @property
+    def base(self) -> str:
+        """The base model and its revision; "" if no manifest says."""
+        name, revision = self.model.get("base", ""), self.model.get("revision")
+        return f"{name}@{revision}" if revision else str(name)
+
+    @property
+    def teacher(self) -> str:
+        """The teacher's name at its endpoint; "" if no manifest says."""
+        return str(self.settings.get("distill", {}).get("teacher_model", ""))
+
+    @property
+    def teacher_cost_usd(self) -> float | None:
+        return self.metric("rationales", "cost_usd")
+
+    @property
+    def code_version(self) -> str:
+        return ", ".join(sorted({m.code_version for m in self.manifests.values()}))
+
+    @property
+    def config_digest(self) -> str:
+        """sha256 over the resolved settings of all stages, and of what they share."""
+        configs = {m.stage: m.config for m in self.manifests.values()}
+        return hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def images(self) -> dict[str, str]:
+        """The container image of each stage that ran in one."""
+        found = {m.stage: m.image for m in self.manifests.values() if m.image}
+        return dict(sorted(found.items()))
+
+    def tags(self) -> dict[str, str]:
+        """The lineage as tags of a registered version."""
+        cost = self.teacher_cost_usd
+        known = {
+            **{f"{kind}_uri": uri for kind, uri in self.uris.items()},
+            **{
+                f"{kind}_digest": self.manifests[kind].content_digest
+                for kind in ("examples", "benchmarks")
+                if kind in self.manifests
+            },
+            **{f"image.{stage}": image for stage, image in self.images.items()},
+            "config_digest": self.config_digest,
+            "code_version": self.code_version,
+            "base_model": self.base,
+            "base_digest": str(self.model.get("digest", "")),
+            "teacher": self.teacher,
+            "teacher_cost_usd": "" if cost is None else repr(cost),
+        }
+        return {f"chainsight.{name}": value for name, value in known.items() if value}
+
+
+def trace(inputs: Mapping[str, str], manifest: Callable[[str], Manifest]) -> Provenance:
+    """Follow `inputs`, store URIs by kind, back to the data. `manifest` reads one (`Store.load`).
+
+    Of several artifacts of one kind the nearest counts.
+    """
+    found = dict(_walk(inputs, manifest))
+    return Provenance(
+        {kind: uri for kind, (uri, _) in found.items()},
+        {kind: read for kind, (_, read) in found.items()},
+    )
+
+
+def _walk(
+    inputs: Mapping[str, str], manifest: Callable[[str], Manifest]
+) -> Iterator[tuple[str, tuple[str, Manifest]]]:
+    seen: set[str] = set()
+    todo = dict(inputs)
+    while todo:
+        kind = next(iter(todo))  # in order: breadth first
+        uri = todo.pop(kind)
+        seen.add(kind)
+        read = manifest(uri)
+        yield kind, (uri, read)
+        todo |= {k: u for k, u in read.inputs.items() if k not in seen and k not in todo}

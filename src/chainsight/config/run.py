@@ -81,6 +81,10 @@ class RunConfig(Section):
     promotion: PromotionSection = PromotionSection()
     platform: PlatformSection = PlatformSection()
 
+    def champion_model(self) -> str:
+        """The registered model whose alias `champion` production follows."""
+        return self.promotion.production_name or self.register_.model_name
+
     def section(self, stage: str) -> Section:
         """The settings of the stage `stage`."""
         found: Section = getattr(self, _field(stage))

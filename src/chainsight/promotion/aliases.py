@@ -93,6 +93,7 @@ def observe(place: Place, *, who: str, by: By) -> Snapshot:
             entry = _explained(place, snapshot, at, who, by)
             if entry is None:
                 return snapshot
+            place.step("decided")
             if place.log.append(entry):
                 place.step("appended")
                 project(place, entry)

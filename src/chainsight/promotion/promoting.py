@@ -124,6 +124,7 @@ class _Promotion:
         self._verify()
         target = self._in_production()
         entry = self._entry(snapshot, verdict, target)
+        self.place.step("decided")
         if not self.place.log.append(entry):
             return None
         self.place.step("appended")
@@ -176,6 +177,7 @@ class _Promotion:
     def _refused(self, snapshot: Snapshot, verdict: Verdict) -> Outcome | None:
         target = self._target()
         entry = self._entry(snapshot, verdict, target)
+        self.place.step("decided")
         if not self.place.log.append(entry):
             return None
         self.place.step("appended")
@@ -234,6 +236,7 @@ class _Rollback:
             to_version=target,
             content_digest=version.tags.get(CONTENT_DIGEST, ""),
         )
+        self.place.step("decided")
         if not self.place.log.append(entry):
             return None
         self.place.step("appended")

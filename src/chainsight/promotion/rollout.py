@@ -79,6 +79,7 @@ def _take_back(
 ) -> None:
     """Log it against the state that it was seen in; the next step rolls the Deployment."""
     entry = _entry(place, snapshot, served, trouble, who, by)
+    place.step("decided")
     if not place.log.append(entry):
         return  # the champion is another by now: the next look sees to that
     place.step("appended")

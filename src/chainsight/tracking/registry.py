@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,6 +90,25 @@ class Registry:
         with self._explained(f"no version {number} of {name!r}"):
             return _version(self._client.get_model_version(name, str(number)))
 
+    def get(self, name: str, number: int) -> Version | None:
+        """One version by its number, or None: versions can be deleted."""
+        from mlflow.exceptions import MlflowException
+
+        with self._explained(f"cannot look up version {number} of {name!r}"):
+            try:
+                return _version(self._client.get_model_version(name, str(number)))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        return None
+
+    def files_uri(self, version: Version) -> str:
+        """Where the files of a version are, through any copies."""
+        with self._explained(f"cannot tell where the files of {version.uri} are"):
+            return str(
+                self._client.get_model_version_download_uri(version.name, str(version.number))
+            )
+
     def find(self, name: str, tag: str, value: str) -> Version | None:
         """The oldest version with this tag, or None."""
         return next((v for v in self.versions(name) if v.tags.get(tag) == value), None)
@@ -119,6 +138,33 @@ class Registry:
                 name, source=source, run_id=run_id, tags=dict(tags), description=description
             )
         return self.version(name, int(made.version))
+
+    def copy(self, version: Version, name: str, *, without: Collection[str] = ()) -> Version:
+        """The version of the model `name` with the content of `version`: by reference, made once.
+
+        Tags, run and description come along, but not the tags in `without`. Of copies that were
+        raced the oldest stays; MLflow itself would keep them all.
+        """
+        digest = version.tags[CONTENT_DIGEST]
+        known = self.find(name, CONTENT_DIGEST, digest)
+        if known is not None:
+            return known
+        with self._explained(f"cannot look up {version.uri}"):
+            description = self._client.get_model_version(
+                version.name, str(version.number)
+            ).description
+        made = self.create(
+            name,
+            version.uri,
+            run_id=version.run_id or None,
+            tags={key: value for key, value in version.tags.items() if key not in without},
+            description=description or "",
+        )
+        oldest = self.find(name, CONTENT_DIGEST, digest)
+        if oldest is None or oldest.number == made.number:
+            return made
+        self.delete(made)
+        return oldest
 
     def delete(self, version: Version) -> None:
         """Delete a version; its files stay, its aliases go without a word."""

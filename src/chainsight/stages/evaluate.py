@@ -254,4 +254,5 @@ def _load(source: _Source, context: Context) -> "Loaded":
         revision=model.revision if source.ref == model.base else None,
         dtype=model.dtype,
         attention=model.attention,
+        fetch=context.fetch,
     )

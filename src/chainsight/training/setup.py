@@ -78,16 +78,15 @@ def kept_on(
 
 def adapter_of(model: Any) -> checkpoint.Adapter:
     """The adapter that was trained in `model`, a PeftModel."""
-    layers = {
-        name.removeprefix(checkpoint.PREFIX): (
-            module.lora_A["default"].weight.detach(),
-            module.lora_B["default"].weight.detach(),
-        )
-        for name, module in model.named_modules()
-        if isinstance(module, LoraLayer)
-    }
+    changed = [(n, module) for n, module in model.named_modules() if isinstance(module, LoraLayer)]
+    layers = {name.removeprefix(checkpoint.PREFIX): _pair(module) for name, module in changed}
     config = model.peft_config["default"]
     return checkpoint.Adapter(config.r, config.lora_alpha, layers)
+
+
+def _pair(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    return a.detach(), b.detach()
 
 
 def sharded(context: Context) -> bool:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from transformers.models.auto import processing_auto
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from chainsight.errors import CheckpointError
 from chainsight.vlm.files import read_json
@@ -60,7 +60,8 @@ def check_processor(ref: str | Path, model: Any, processor: Any) -> None:
 
 def _faults(model: Any, processor: Any) -> Any:
     config, found = model.config, type(processor).__name__
-    wanted = PROCESSOR_MAPPING_NAMES.get(config.model_type)
+    known: Any = processing_auto
+    wanted = known.PROCESSOR_MAPPING_NAMES.get(config.model_type)
     if not all(hasattr(processor, part) for part in ("tokenizer", "image_processor")):
         yield f"{found} takes no pictures, a {config.model_type} needs {wanted}"
         return

@@ -67,6 +67,8 @@ def _faults(model: Any, processor: Any) -> Any:
         return
     if wanted and found.removesuffix("Fast") != wanted:
         yield f"{found}, a {config.model_type} needs {wanted}"
+    if not (processor.chat_template or processor.tokenizer.chat_template):
+        yield "it has no chat template"
     highest = max(processor.tokenizer.get_vocab().values())
     rows = model.get_input_embeddings().weight.shape[0]
     if highest >= rows:

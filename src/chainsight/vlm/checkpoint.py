@@ -166,6 +166,8 @@ def _load_whole(ref: str | Path, folder: Path, dtype: str, attention: str) -> tu
         raise CheckpointError(f"{ref}: does not load: {reason}") from error
     fitting.check_tensors(ref, info)
     fitting.check_processor(ref, model, processor)
+    if processor.chat_template is None:  # older checkpoints keep it with the tokenizer
+        processor.chat_template = processor.tokenizer.chat_template
     return model, processor
 
 

@@ -108,7 +108,6 @@ class Template:
     def __init__(self, processor: Any, *, system_prompt: bool) -> None:
         self.processor = processor
         self.tokenizer: Any = processor.tokenizer
-        processor.chat_template = processor.chat_template or self.tokenizer.chat_template
         self.system_prompt = False
         self.system_prompt = system_prompt and self._takes_a_system_prompt()
         self.image_token: str = processor.image_token

@@ -9,21 +9,32 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from chainsight import records, scoring
-from chainsight.config import EvaluateSection
+from chainsight.config import EvaluateSection, PrepareSection
+from chainsight.config.stages import Source
 from chainsight.records import Example, Prediction, Score
 from chainsight.store import Store
-from chainsight.vlm.files import BUILTIN, SEAL
+from chainsight.vlm import mlmodel
+from chainsight.vlm.files import BUILTIN, MLMODEL, SEAL
 
-NUM_QUESTIONS = 60
+NUM_QUESTIONS = 240
 QUESTIONS = [
     Example(
         f"bars/test/{i}", "bars", "test", f"How high is bar {i}?", (str(i),), "exact_match", b""
     )
     for i in range(NUM_QUESTIONS)
 ]
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "prepare": PrepareSection(
+        examples=(Source(dataset="bars"),),
+        benchmarks=(Source(dataset="bars", split="test"),),
+    ).model_dump(mode="json"),
+    "evaluate": EvaluateSection(modes=("cot",)).model_dump(mode="json"),
+}
 
 
 def right(count: int) -> list[float]:
@@ -40,8 +51,7 @@ def make(
     """
     work.mkdir(parents=True, exist_ok=True)
     at: dict[str, Any] = {"store": store, "work": work}
-    examples = _commit("examples", "prepare", {"x": b"examples"}, number=0, **at)
-    at["number"] = number
+    examples = _commit("examples", "prepare", {"x": b"examples"}, **at)
     policy = _commit("policy", "sft", {"x": b"%d" % number}, examples=examples, **at)
     files = _small(number) if small else _changed_tiny(number)
     aligned = _commit("aligned", "dpo", files, examples=examples, policy=policy, **at)
@@ -92,11 +102,10 @@ def _commit(
     *,
     store: Store,
     work: Path,
-    number: int,
     **inputs: str,
 ) -> str:
-    key = hashlib.sha256(f"{kind} {number}".encode()).hexdigest()
-    folder = work / f"{kind}-{number}"
+    key = hashlib.sha256(b"\0".join([kind.encode(), *files.values()])).hexdigest()
+    folder = work / f"{kind}-{key[:16]}"
     folder.mkdir(exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -106,7 +115,7 @@ def _commit(
         key=key,
         stage=stage,
         code_version="test",
-        config={"config": {"number": number}},
+        config={"config": CONFIGS.get(stage, {})},
         inputs=inputs,
         input_digests={name: store.load(uri).content_digest for name, uri in inputs.items()},
         metrics={},
@@ -137,6 +146,9 @@ def _small(number: int) -> dict[str, bytes]:
 
 
 def _sealed(files: dict[str, bytes]) -> dict[str, bytes]:
+    with TemporaryDirectory() as folder:
+        mlmodel.write(Path(folder), dtype="float32")
+        files = files | {MLMODEL: (Path(folder) / MLMODEL).read_bytes()}
     seal = json.loads((BUILTIN / SEAL).read_text())
     found = {name: data for name, data in files.items() if name != SEAL}
     seal["files"] = {

@@ -20,7 +20,7 @@ from chainsight.store import Store
 from chainsight.vlm import mlmodel
 from chainsight.vlm.files import BUILTIN, MLMODEL, SEAL
 
-NUM_QUESTIONS = 240
+NUM_QUESTIONS = 120
 QUESTIONS = [
     Example(
         f"bars/test/{i}", "bars", "test", f"How high is bar {i}?", (str(i),), "exact_match", b""
@@ -43,11 +43,18 @@ def right(count: int) -> list[float]:
 
 
 def make(
-    store: Store, work: Path, number: int, scores: Sequence[float], *, small: bool = False
+    store: Store,
+    work: Path,
+    number: int,
+    scores: Sequence[float],
+    *,
+    small: bool = False,
+    num_tokens: int = 12,
 ) -> dict[str, str]:
     """Commit candidate `number` and its evaluation; the inputs of `register`.
 
-    `small`: a checkpoint of a few bytes, whole and sealed, but no model.
+    `small`: a checkpoint of a few bytes, whole and sealed, but no model. Another length of the
+    answers, `num_tokens`, makes another evaluation of the same checkpoint.
     """
     work.mkdir(parents=True, exist_ok=True)
     at: dict[str, Any] = {"store": store, "work": work}
@@ -55,7 +62,8 @@ def make(
     policy = _commit("policy", "sft", {"x": b"%d" % number}, examples=examples, **at)
     files = _small(number) if small else _changed_tiny(number)
     aligned = _commit("aligned", "dpo", files, examples=examples, policy=policy, **at)
-    rows = [_prediction(example, score) for example, score in zip(QUESTIONS, scores, strict=True)]
+    asked = zip(QUESTIONS, scores, strict=True)
+    rows = [_prediction(example, score, num_tokens) for example, score in asked]
     records.write(work / "p.parquet", rows, Prediction)
     made = scoring.aggregate(rows, {example.id: example for example in QUESTIONS})
     records.write(work / "s.parquet", made, Score)
@@ -80,7 +88,7 @@ def digest(store: Store, inputs: Mapping[str, str]) -> str:
     return store.load(inputs["aligned"]).content_digest
 
 
-def _prediction(example: Example, score: float) -> Prediction:
+def _prediction(example: Example, score: float, num_tokens: int) -> Prediction:
     value = example.references[0] if score == 1.0 else "?"
     return Prediction(
         model="aligned",
@@ -91,7 +99,7 @@ def _prediction(example: Example, score: float) -> Prediction:
         answer=value,
         status="marker",
         score=score,
-        num_tokens=12,
+        num_tokens=num_tokens,
     )
 
 

@@ -13,6 +13,8 @@ import candidates
 import yaml
 from stack import STORE, Stack
 
+from chainsight.config import load_config
+from chainsight.promotion import Place, open_place
 from chainsight.store import Store, open_store
 from chainsight.tracking import Registry, Version
 
@@ -106,6 +108,10 @@ class Desk:
 
     def versions(self) -> list[Version]:
         return self.registry.versions(self.name)
+
+    def place(self) -> Place:
+        """The place of promotions, opened in this process."""
+        return open_place(load_config(self.config))
 
     def state(self) -> dict[str, Any]:
         """Everything that a refused command must leave as it was."""

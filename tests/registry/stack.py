@@ -215,7 +215,7 @@ class Stack:
         """Variables for a process that acts as `user`."""
         return {
             **self.s3.credentials,
-            "AWS_ENDPOINT_URL_S3": self.s3.url,
+            "AWS_ENDPOINT_URL": self.s3.url,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",

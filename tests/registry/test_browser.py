@@ -29,7 +29,7 @@ def pages(stack: Stack, request: pytest.FixtureRequest) -> Iterator[browser.Page
 
 def two_versions(desk: Desk) -> None:
     """Version 1 is champion, version 2 is better and challenges."""
-    for number, num_right in ((1, 120), (2, 200)):
+    for number, num_right in ((1, 60), (2, 100)):
         assert desk.register(desk.candidate(number, num_right, small=True)).code == 0
 
 

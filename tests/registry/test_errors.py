@@ -23,7 +23,7 @@ def clear(done: Done, *expected: str) -> None:
 
 @pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_USERNAME"])
 def test_a_wrong_credential_of_mlflow(desk: Desk, variable: str) -> None:
-    inputs = desk.candidate(1, 120, small=True)
+    inputs = desk.candidate(1, 60, small=True)
     before = desk.state()
     done = desk.register(inputs, **{variable: "wrong"})
     print(done.err)
@@ -32,7 +32,7 @@ def test_a_wrong_credential_of_mlflow(desk: Desk, variable: str) -> None:
 
 
 def test_a_password_that_was_changed_meanwhile(desk: Desk) -> None:
-    inputs = desk.candidate(1, 120, small=True)
+    inputs = desk.candidate(1, 60, small=True)
     before = desk.state()
     with changed_password(desk.stack, "promoter"):
         done = desk.register(inputs, user="promoter")
@@ -42,10 +42,10 @@ def test_a_password_that_was_changed_meanwhile(desk: Desk) -> None:
 
 
 def test_a_user_who_may_only_read(desk: Desk) -> None:
-    desk.register(desk.candidate(1, 120, small=True))
+    desk.register(desk.candidate(1, 60, small=True))
     desk.stack.allow("promoter", desk.name, "READ")
     before = desk.state()
-    done = desk.register(desk.candidate(2, 200, small=True), user="promoter")
+    done = desk.register(desk.candidate(2, 100, small=True), user="promoter")
     print(done.err)
     clear(done, desk.name, "EDIT")
     assert desk.state() == before
@@ -53,7 +53,7 @@ def test_a_user_who_may_only_read(desk: Desk) -> None:
 
 @pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
 def test_a_wrong_credential_of_the_store(desk: Desk, variable: str) -> None:
-    inputs = desk.candidate(1, 120, small=True)
+    inputs = desk.candidate(1, 60, small=True)
     before = desk.state()
     done = desk.register(inputs, **{variable: "wrong"})
     print(done.err)
@@ -62,8 +62,8 @@ def test_a_wrong_credential_of_the_store(desk: Desk, variable: str) -> None:
 
 
 def test_a_full_database(desk: Desk) -> None:
-    desk.register(desk.candidate(1, 120, small=True))
-    inputs = desk.candidate(2, 200, small=True)
+    desk.register(desk.candidate(1, 60, small=True))
+    inputs = desk.candidate(2, 100, small=True)
     before = desk.state()
     desk.stack.postgres.set_full(True)
     try:
@@ -77,7 +77,7 @@ def test_a_full_database(desk: Desk) -> None:
 
 
 def test_a_database_that_is_away(desk: Desk) -> None:
-    inputs = desk.candidate(1, 120, small=True)
+    inputs = desk.candidate(1, 60, small=True)
     desk.stack.postgres.stop()
     try:
         done = desk.register(inputs)
@@ -89,7 +89,7 @@ def test_a_database_that_is_away(desk: Desk) -> None:
 
 
 def test_a_server_that_is_away(desk: Desk) -> None:
-    inputs = desk.candidate(1, 120, small=True)
+    inputs = desk.candidate(1, 60, small=True)
     desk.stack.mlflow.stop()
     try:
         done = desk.register(inputs)
@@ -103,9 +103,9 @@ def test_a_server_that_is_away(desk: Desk) -> None:
 @pytest.mark.parametrize("kind", ["aligned", "predictions"])
 @pytest.mark.parametrize("what", ["manifest", "file"])
 def test_a_deleted_object(desk: Desk, kind: str, what: str) -> None:
-    desk.register(desk.candidate(1, 120, small=True))
+    desk.register(desk.candidate(1, 60, small=True))
     number = 10 + 2 * (kind == "aligned") + (what == "file")
-    inputs = desk.candidate(number, 200, small=True)
+    inputs = desk.candidate(number, 100, small=True)
     before = desk.state()
     prefix = inputs[kind].removeprefix(f"s3://{BUCKET}/")
     names = desk.stack.s3.names(prefix)

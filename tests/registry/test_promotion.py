@@ -45,7 +45,7 @@ def entries(desk: Desk) -> list[dict[str, Any]]:
 
 
 def test_models_are_promoted_by_command_and_by_hand(desk: Desk) -> None:
-    for number, num_right in ((1, 100), (2, 150), (3, 90), (4, 200)):
+    for number, num_right in ((1, 50), (2, 75), (3, 45), (4, 100)):
         inputs = desk.candidate(number, num_right, small=number > 2)
         metrics = desk.register(inputs).json["metrics"]
         assert metrics["passed"] == (number != 3)
@@ -82,7 +82,7 @@ def test_models_are_promoted_by_command_and_by_hand(desk: Desk) -> None:
         ("rolled_back", 4, 2),
     ]
     compared = desk.call("diff", "2", "4", "--json").json
-    assert compared["num_won"] == 50
+    assert compared["num_won"] == 25
     assert compared["num_lost"] == 0
 
 
@@ -107,7 +107,7 @@ def answer_of(desk: Desk, what: str | int) -> list[dict[str, str]]:
 def test_candidates_and_production_can_be_two_models(desk: Desk) -> None:
     production = f"{desk.name}-production"
     desk.write_config(promotion={"production_name": production})
-    for number, num_right in ((1, 100), (2, 150)):
+    for number, num_right in ((1, 50), (2, 75)):
         desk.register(desk.candidate(number, num_right, small=True)).json  # noqa: B018
     assert desk.registry.aliases(desk.name) == {"challenger": 2}
     for version in (1, 2):

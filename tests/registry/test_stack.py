@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.registry]
 
 
 def test_a_version_outlives_mlflow_and_postgresql_killed(desk: Desk) -> None:
-    done = desk.register(desk.candidate(1, 120, small=True))
+    done = desk.register(desk.candidate(1, 60, small=True))
     before = desk.state()
     assert done.json["metrics"]["version"] == 1
     desk.stack.mlflow.restart(kill=True)

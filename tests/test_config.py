@@ -98,6 +98,16 @@ def test_a_file_that_holds_no_sections_is_refused(tmp_path: Path, text: str) -> 
         load_config(path)
 
 
+def test_the_champion_is_looked_for_where_promotion_puts_it() -> None:
+    production = {"production_name": "prod"}
+    config = validate(RunConfig, {"prepare": PREPARE, "promotion": production}, "x")
+    assert config.register_.champion_name == "prod"
+    again = validate(RunConfig, config.model_dump(by_alias=True), "x")
+    assert again == config
+    message = problems(register={"champion_name": "other"}, promotion=production)
+    assert "'other' is not promotion.production_name 'prod'; leave the former out" in message
+
+
 def test_every_field_says_what_it_is() -> None:
     sections = [RunConfig] + [f.annotation for f in RunConfig.model_fields.values()]
     undocumented = [

@@ -76,6 +76,17 @@ def test_a_stage_commits_its_artifact_with_its_lineage(tmp_path: Path) -> None:
     assert len(list(records.read(pairs, records.Pair))) == 3
 
 
+def test_an_artifact_says_which_image_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAINSIGHT_IMAGE", "team/pair@sha256:1")
+    place = Workplace(tmp_path)
+    done = runner.execute(place.job())
+    assert done.outputs["pairs"].image == "team/pair@sha256:1"
+    monkeypatch.delenv("CHAINSIGHT_IMAGE")
+    assert runner.execute(place.job()).reused  # another image of the same code: the same result
+
+
 def test_a_second_execution_reuses_the_artifact(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     first = runner.execute(place.job())

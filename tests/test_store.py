@@ -1,6 +1,7 @@
 """The store in a folder: all or nothing, one winner, nothing damaged is ever read."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import multiprocessing
@@ -65,6 +66,15 @@ def attempts(store: Store, kind: str = "examples", key: str = "k1") -> list[Path
 
 
 # --- what a manifest is ---
+
+
+def test_a_manifest_of_before_images_is_still_read(store: Store, output: Path) -> None:
+    body = json.loads(commit(store, output).to_json())
+    assert body.pop("image") == ""
+    del body["sha256"]
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    old = {**body, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    assert Manifest.from_json(json.dumps(old)).image == ""
 
 
 def test_what_is_committed_is_found_fetched_and_listed(store: Store, output: Path) -> None:

@@ -100,7 +100,7 @@ def _sections(facts: Facts) -> list[Section]:
         Section(facts.decision.verdict, "Gate", rank=2, short=f"{reason[:1].upper()}{reason[1:]}."),
         Section(_prompts(), "How to ask", rank=4),
         Section(_loading(facts), "How to load", rank=3),
-        Section(_data(facts), "Made from"),
+        Section(_data(facts), "Made from", rank=1, short=_data(facts, each=False)),
         Section(_limits(facts), "Limits"),
         Section(_settings(facts.provenance), "Made how", rank=5),
     ]
@@ -111,18 +111,19 @@ def _sections(facts: Facts) -> list[Section]:
 
 
 def _what(facts: Facts) -> str:
-    made = facts.provenance
+    made, files = facts.provenance, facts.content_digest[:16]
     return (
         f"# {facts.name}\n\n"
         "A vision language model that answers questions about pictures, at once or after a reason. "
         f"It is {_code(made.base) or 'a base model'} after supervised fine-tuning on short answers "
         "and on a teacher's rationales, and after direct preference optimisation on its own "
         "samples (the method of [arXiv 2410.16198](https://arxiv.org/abs/2410.16198)). Made by "
-        f"Chainsight {made.code_version}, run {_code(facts.run)}; files {_code(facts.content_digest[:16])}."
+        f"Chainsight {made.code_version}, run {_code(facts.run)}; files {_code(files)}."
     )
 
 
-def _data(facts: Facts) -> str:
+def _data(facts: Facts, *, each: bool = True) -> str:
+    """Base, teacher and `each` dataset with its licence; or the datasets in one line."""
     made = facts.provenance
     cost = made.teacher_cost_usd
     paid = "" if cost is None else f", {cost:,.2f} US dollars"
@@ -134,13 +135,21 @@ def _data(facts: Facts) -> str:
     ]
     prepare = made.settings.get("prepare", {})
     for use, key in (("trained on", "examples"), ("tested on", "benchmarks")):
-        for source in prepare.get(key, ()):
-            lines.append(f"* Data, {use}: {_dataset(made, source, key)}")
-    pairs = _counted(made, "pairs", "num_pairs", "{} preference pairs of its own samples")
-    if pairs:
-        lines.append(f"* {pairs}.")
+        sources = prepare.get(key, ())
+        if each:
+            lines += [f"* Data, {use}: {_dataset(made, source, key)}" for source in sources]
+        else:
+            names = dict.fromkeys(_named(source) for source in sources)
+            lines.append(f"* Data, {use}: {', '.join(names)}.")
+    pairs = _counted(made, "pairs", "num_pairs", "* {} preference pairs of its own samples.")
+    lines += [pairs] if pairs else []
     lines.append("\nCounts are those of the manifests of `examples`, `rationales` and `pairs`.")
     return "\n".join(lines)
+
+
+def _named(source: Mapping[str, Any]) -> str:
+    name = str(source.get("dataset", ""))
+    return f"{name} ({DATASETS[name].licence})" if name in DATASETS else name
 
 
 def _dataset(made: Provenance, source: Mapping[str, Any], key: str) -> str:

@@ -130,6 +130,14 @@ def test_every_image_is_pinned_and_the_stages_own(documents: list[Document], tas
 
 
 @pytest.mark.parametrize("task", TASKS)
+def test_a_task_knows_its_image_and_pipeline(documents: list[Document], task: str) -> None:
+    found = executors(documents)[task]
+    environment = {pair["name"]: pair["value"] for pair in found["env"]}
+    assert environment["CHAINSIGHT_IMAGE"] == found["image"]
+    assert environment["CHAINSIGHT_PIPELINE"] == "chainsight-train"
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_gpus_go_to_the_stages_that_compute(documents: list[Document], task: str) -> None:
     found = executors(documents)[task]
     resources, pod = found["resources"], found["kubernetes"]

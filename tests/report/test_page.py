@@ -173,6 +173,18 @@ def test_a_refusal_is_shown(rerun: Callable[[], Run]) -> None:
     assert 'class="banner bad"' in page
 
 
+def test_every_check_of_the_gate_is_shown(rerun: Callable[[], Run]) -> None:
+    data = collect("demo", rerun())
+    checks = [
+        {"name": "gain", "met": True, "words": "+3.00 points"},
+        {"name": "length", "met": False, "words": "2.00 times as long <b>"},
+    ]
+    page = build(replace(data, decision={**(data.decision or {}), "checks": checks}))
+    parse(page)
+    assert "✓ gain: +3.00 points." in page
+    assert "✗ length: 2.00 times as long &lt;b&gt;." in page
+
+
 def test_a_history_of_one_point_is_drawn(rerun: Callable[[], Run]) -> None:
     run = rerun()
     for stage, kind in (("sft", "policy"), ("dpo", "aligned")):

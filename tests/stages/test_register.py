@@ -1,22 +1,22 @@
 """Registration against a real store and a real MLflow in SQLite."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlparse
 
 import mlflow
 import pytest
+from registering import BETTER, EQUAL, GOOD, World
 
 from chainsight import records
-from chainsight.config import EvaluateSection, GateSection, ModelSection, RegisterSection
-from chainsight.context import Context
+from chainsight.config import EvaluateSection, GateSection, ModelSection
 from chainsight.errors import ConfigError, TrackingError
-from chainsight.records import Example, Prediction, Score
-from chainsight.stages import evaluate, register
-from chainsight.store import Manifest, Store, open_store
-from chainsight.tracking import NO_TRACKING, Registry, Tracking
+from chainsight.gate import Decision
+from chainsight.records import Example, Score
+from chainsight.stages import evaluate
+from chainsight.tracking import NO_TRACKING, OVERRIDE, Tracking
 
 
 @pytest.fixture(scope="module")
@@ -25,129 +25,9 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
-@dataclass
-class World:
-    """A store, a registry, and the artifacts before `register`."""
-
-    root: Path
-    uri: str
-    model_name: str
-    store: Store = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.store = open_store(str(self.root / "a store"), self.root / "cache")
-
-    def commit(self, kind: str, stage: str, files: Mapping[str, bytes], **inputs: str) -> str:
-        """Commit an artifact; its key is derived from nothing but a count."""
-        number = len(list(self.root.glob("make-*")))
-        folder = self.root / f"make-{number}"
-        folder.mkdir()
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        manifest: Manifest = self.store.commit(
-            folder,
-            kind=kind,
-            key=f"{number:064d}",
-            stage=stage,
-            code_version="test",
-            config={},
-            inputs=inputs,
-            input_digests={},
-            metrics={},
-            seconds=1.0,
-        )
-        return self.store.artifact_uri(kind, manifest.key)
-
-    def candidate(
-        self,
-        weights: bytes,
-        scores: list[float],
-        *,
-        fingerprint: str = "f",
-        others: Mapping[str, tuple[str, list[float]]] | None = None,
-    ) -> dict[str, str]:
-        """An aligned model and its evaluation; `others`: name to (digest, scores)."""
-        examples = self.commit("examples", "prepare", {"x": b"examples"})
-        policy = self.commit("policy", "sft", {"x": weights}, examples=examples)
-        aligned = self.commit("aligned", "dpo", {"w": weights}, examples=examples, policy=policy)
-        models = {"aligned": scores, **{name: one[1] for name, one in (others or {}).items()}}
-        rows = [
-            Prediction(model, f"toy/test/{i:03d}", "cot", "?", "", "", "marker", score, 1)
-            for model, values in models.items()
-            for i, score in enumerate(values)
-        ]
-        file = self.root / "predictions.parquet"
-        records.write(file, rows, Prediction)
-        value = sum(scores) / len(scores)
-        figures = {"value": value, "standard_error": 0.1, "num_examples": len(scores)}
-        digests = {name: one[0] for name, one in (others or {}).items()}
-        summary = {
-            "models": {"aligned": {"cot": figures}},
-            "fingerprint": fingerprint,
-            "digests": digests,
-        }
-        made = {"aligned": aligned, "policy": policy}
-        predictions = self.commit("predictions", "evaluate", {file.name: file.read_bytes()}, **made)
-        summary_file = {"summary.json": json.dumps(summary).encode()}
-        return {
-            "aligned": aligned,
-            "predictions": predictions,
-            "scores": self.commit("scores", "evaluate", summary_file, **made),
-        }
-
-    def context(self, inputs: Mapping[str, str], run_id: str | None = None) -> Context:
-        return Context(
-            work=self.root,
-            ledger=self.root,
-            tracking_uri=self.uri,
-            run_id=run_id,
-            inputs=inputs,
-            fetch=self.store.fetch,
-            manifest=self.store.load,
-        )
-
-    def register(
-        self,
-        inputs: Mapping[str, str],
-        *,
-        context: Context | None = None,
-        gate: GateSection | None = None,
-        promote_first: bool = True,
-    ) -> dict[str, object]:
-        """Run the stage and give what it wrote."""
-        number = len(list(self.root.glob("decision-*")))
-        folder = self.root / f"decision-{number}"
-        folder.mkdir()
-        config = RegisterSection(
-            model_name=self.model_name, gate=gate or GateSection(), promote_first=promote_first
-        )
-        register.run(
-            config,
-            **{kind: self.store.fetch(where) for kind, where in inputs.items()},
-            decision=folder,
-            context=context or self.context(inputs),
-        )
-        written: dict[str, object] = json.loads((folder / "decision.json").read_text())
-        return written
-
-    @property
-    def registry(self) -> Registry:
-        return Registry(self.uri)
-
-    def aliases(self) -> dict[str, int]:
-        return self.registry.aliases(self.model_name)
-
-
 @pytest.fixture
 def world(tmp_path: Path, uri: str, request: pytest.FixtureRequest) -> World:
     return World(tmp_path, uri, request.node.name[:100].replace("[", "-").rstrip("]"))
-
-
-GOOD, BETTER, EQUAL = (
-    [1.0] * 10 + [0.0] * 10,
-    [1.0] * 18 + [0.0] * 2,
-    [0.0] + [1.0] * 10 + [0.0] * 9,
-)
 
 
 def test_the_first_model_becomes_challenger_and_champion(world: World) -> None:
@@ -195,6 +75,40 @@ def test_the_version_leads_back_to_the_examples(world: World) -> None:
     assert tags["chainsight.cot_accuracy"] == "0.5"
 
 
+def test_the_version_says_what_it_was_made_with(world: World) -> None:
+    world.register(world.candidate(b"one", GOOD))
+    tags = world.registry.version(world.model_name, 1).tags
+    expected = {
+        "run": "demo",
+        "pipeline": "chainsight-train",
+        "pipeline_run": "run-7",
+        "teacher": "gpt-4o-2024-05-13",
+        "teacher_cost_usd": "1.25",
+        "base_model": "builtin:tiny",
+        "base_digest": "b" * 64,
+        "code_version": "test",
+        "image.dpo": "team/dpo@sha256:0",
+        "image.distill": "team/distill@sha256:0",
+    }
+    assert {name: tags.get(f"chainsight.{name}") for name in expected} == expected
+    examples = world.store.load(tags["chainsight.examples_uri"])
+    assert tags["chainsight.examples_digest"] == examples.content_digest
+    assert len(tags["chainsight.config_digest"]) == 64
+    assert Decision.from_json(json.dumps(json.loads(tags["chainsight.decision"])["decision"]))
+
+
+def test_the_model_card_is_the_description_and_a_file(world: World) -> None:
+    inputs = world.candidate(b"one", GOOD)
+    with Tracking(world.uri, "carding").stage("register") as run:
+        world.register(inputs, context=world.context(inputs, run.run_id))
+    version = world.registry.version(world.model_name, 1)
+    card = (world.root / "decision-0" / "model_card.md").read_text(encoding="utf-8")
+    assert version.description == card  # short enough to be whole
+    assert f"models:/{world.model_name}@champion" in card
+    client = mlflow.MlflowClient(world.uri)
+    assert [file.path for file in client.list_artifacts(version.run_id)] == ["model_card.md"]
+
+
 def test_scores_stand_beside_the_version_on_its_run(world: World) -> None:
     inputs = world.candidate(b"one", GOOD)
     with Tracking(world.uri, "registering").stage("register") as run:
@@ -203,6 +117,8 @@ def test_scores_stand_beside_the_version_on_its_run(world: World) -> None:
     assert version.run_id == run.run_id
     metrics = mlflow.MlflowClient(world.uri).get_run(version.run_id).data.metrics
     assert metrics["cot/value"] == 0.5
+    assert metrics["cot/toy/value"] == 0.5
+    assert metrics["cot/toy/marker_rate"] == 1.0
     assert metrics["gate_passed"] == 1.0
 
 
@@ -264,6 +180,62 @@ def test_a_refused_model_is_judged_anew_by_another_gate(world: World) -> None:
     assert world.aliases() == {"challenger": 2, "champion": 1}
     tags = world.registry.version(world.model_name, 2).tags
     assert tags["chainsight.gate"] == "passed"
+
+
+def test_what_people_added_to_a_version_survives_another_gate(world: World) -> None:
+    world.register(world.candidate(b"one", GOOD))
+    inputs = world.candidate(b"two", [1.0] * 13 + [0.0] * 7)
+    world.register(inputs)
+    version = world.registry.version(world.model_name, 2)
+    world.registry.tag(version, OVERRIDE, "the board wants it")
+    world.register(inputs, gate=GateSection(confidence=0.8))
+    assert world.registry.version(world.model_name, 2).tags[OVERRIDE] == "the board wants it"
+
+
+def test_the_alias_challenger_never_moves_back(world: World) -> None:
+    """A finished registration whose artifact was deleted is run again, long after."""
+    world.register(world.candidate(b"one", GOOD))
+    second = world.candidate(b"two", BETTER)
+    world.register(second)
+    world.register(world.candidate(b"three", [1.0] * 19 + [0.0]))
+    assert world.aliases() == {"challenger": 3, "champion": 1}
+    world.register(second)
+    assert world.aliases() == {"challenger": 3, "champion": 1}
+
+
+def test_the_champion_may_live_in_another_registered_model(world: World) -> None:
+    """Trainers may not edit production: they compare with it and leave its alias alone."""
+    production = f"{world.model_name}-prod"
+    first = world.candidate(b"one", GOOD)
+    assert world.register(first, champion_name=production)["aliases"] == ["challenger"]
+    version = world.registry.version(world.model_name, 1)
+    copied = world.registry.create(
+        production, version.uri, run_id=None, tags=version.tags, description=""
+    )
+    world.registry.set_alias(copied, "champion")
+    itself = world.register(world.candidate(b"one", BETTER), champion_name=production)
+    assert "the champion itself" in itself["reason"]
+    worse = world.register(world.candidate(b"two", EQUAL), champion_name=production)
+    assert not worse["passed"]
+    better = world.register(world.candidate(b"three", BETTER), champion_name=production)
+    assert better["passed"]
+    assert world.aliases() == {"challenger": 3}
+    assert world.registry.aliases(production) == {"champion": 1}
+
+
+def test_a_twin_with_an_alias_is_not_deleted_in_silence(world: World) -> None:
+    inputs = world.candidate(b"one", GOOD)
+    world.register(inputs)
+    first = world.registry.version(world.model_name, 1)
+    twin = world.registry.create(
+        world.model_name, first.source, run_id=None, tags=first.tags, description=""
+    )
+    world.registry.set_alias(twin, "mine")
+    with pytest.raises(TrackingError, match=r"bears the alias 'mine'; move the alias to 1"):
+        world.register(inputs)
+    world.registry.set_alias(first, "mine")
+    world.register(inputs)
+    assert [v.number for v in world.registry.versions(world.model_name)] == [1]
 
 
 def test_another_benchmark_is_refused(world: World) -> None:

@@ -80,8 +80,19 @@ def _verdict(decision: Mapping[str, object]) -> str:
     return (
         f'<div class="banner {kind}"><b>Registered: {escape(str(decision.get("name")))} version '
         f"{escape(str(decision.get('version')))}</b> ({escape(label)})<br>Gate "
-        f"{escape(str(decision.get('reason')))}.</div>"
+        f"{escape(str(decision.get('reason')))}.{_checks(decision.get('checks'))}</div>"
     )
+
+
+def _checks(checks: object) -> str:
+    """What the gate looked at, a line each; nothing in a decision that could not be made."""
+    if not isinstance(checks, list) or not checks:
+        return ""
+    rows = [
+        f"<li>{'✓' if one['met'] else '✗'} {escape(one['name'])}: {escape(one['words'])}.</li>"
+        for one in checks
+    ]
+    return f"<details><summary>All checks</summary><ul>{''.join(rows)}</ul></details>"
 
 
 def _tiles(data: ReportData) -> str:

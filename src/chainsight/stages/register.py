@@ -214,8 +214,16 @@ def _only(registry: Registry, name: str, digest: str) -> Version | None:
                 f"{version.uri} holds the same files as {oldest.uri}, but bears the alias "
                 f"{borne[version.number]!r}; move the alias to {oldest.number} and run again"
             )
-        registry.delete(version)
+        _delete(registry, version)
     return oldest
+
+
+def _delete(registry: Registry, version: Version) -> None:
+    try:
+        registry.delete(version)
+    except TrackingError:
+        if version.number in {one.number for one in registry.versions(version.name)}:
+            raise  # else another process was quicker
 
 
 def _create(registry: Registry, facts: Facts, config: RegisterSection, context: Context) -> Version:
@@ -246,7 +254,8 @@ def _describe(
     tags, text = _tags(facts, config, context), modelcard.description(facts)
     ends = {key: tags.pop(key) for key in (PREDICTIONS_URI, GATE)}
     registry.tag(known, GATE, REFUSED)
-    registry.describe(known, tags, text)
+    changed = {key: value for key, value in tags.items() if known.tags.get(key) != value}
+    registry.describe(known, changed, text)
     return registry.describe(known, ends, text)
 
 

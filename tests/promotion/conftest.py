@@ -1,5 +1,6 @@
 """One MLflow database for all tests of promotion, each with a model of its own."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,4 +16,4 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 
 @pytest.fixture
 def bench(tmp_path: Path, registry: Registry, request: pytest.FixtureRequest) -> Bench:
-    return Bench(tmp_path, registry, request.node.name[:90].replace("[", "-").rstrip("]"))
+    return Bench(tmp_path, registry, re.sub(r"[^\w.-]+", "-", request.node.name[:90]))

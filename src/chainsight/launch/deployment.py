@@ -12,7 +12,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from chainsight.errors import LaunchError
 from chainsight.launch.cluster import NAMESPACE_FILE
-from chainsight.launch.served import CONTAINERS, Served, rolling_patch, served_by
+from chainsight.launch.served import CONTAINERS, Served, ready_patch, rolling_patch, served_by
 
 RULES = (("apps", "deployments", "get, patch"), ('""', "pods", "list"))
 """What the reconciler's service account has to be allowed: API group, resource, verbs."""
@@ -34,6 +34,9 @@ class Deployment:
         configuration.retries = False  # the next look asks again
         client = kubernetes.client.ApiClient(configuration)
         self._apps = kubernetes.client.AppsV1Api(client)
+        patching = kubernetes.client.ApiClient(configuration)
+        patching.set_default_header("Content-Type", "application/strategic-merge-patch+json")
+        self._patching = kubernetes.client.AppsV1Api(patching)
         self._core = kubernetes.client.CoreV1Api(client)
         self._namespace, self._name, self._now = namespace, name, now
         self._model = f"models:/{model}"
@@ -66,26 +69,32 @@ class Deployment:
         pods = [] if served_by(found, (), self._now()).ready else self._pods(found)
         return served_by(found, pods, self._now())
 
-    def roll(self, version: int, former: int | None) -> bool:
+    def roll(self, version: int, last_ready: int | None) -> bool:
         """Tell its containers another version; False when somebody else has changed it meanwhile.
 
         Raises:
             LaunchError: the API refuses or is away, or no container is to be told.
         """
         found = self._get()
-        patch = rolling_patch(found, self._model, version, former, self._now())
+        patch = rolling_patch(found, self._model, version, last_ready, self._now())
         if not patch["spec"]["template"]["spec"]:
             raise LaunchError(
                 f"Deployment {self._name} has no container named {' or '.join(CONTAINERS)}, so "
                 "nobody can be told which model to serve; correct promotion.deployment"
             )
+        return self._patch(patch)
+
+    def confirm(self, version: int) -> bool:
+        """Note that `version` was ready; returns and raises as `roll`."""
+        return self._patch(ready_patch(self._get(), version))
+
+    def _patch(self, patch: dict[str, Any]) -> bool:
         try:
             self._ask(
-                self._apps.patch_namespaced_deployment,
+                self._patching.patch_namespaced_deployment,
                 self._name,
                 self._namespace,
                 patch,
-                _content_type="application/strategic-merge-patch+json",
                 what=("patch", "deployments"),
             )
         except _OvertakenError:

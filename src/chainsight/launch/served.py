@@ -9,8 +9,8 @@ from chainsight.launch.state import explained, pod_troubles
 
 VERSION = "chainsight.dev/version"
 """Annotation of the pod template: number of the version that its pods serve."""
-FORMER = "chainsight.dev/former-version"
-"""Annotation of the Deployment: the version that was ready before."""
+READY = "chainsight.dev/ready-version"
+"""Annotation of the Deployment: the version that was ready last."""
 ROLLED = "chainsight.dev/rolled-at"
 """Annotation of the Deployment: when the rollout was begun, ISO 8601."""
 MODEL_VARIABLE = "CHAINSIGHT_MODEL"
@@ -26,7 +26,8 @@ class Served:
     """The version that it is to serve; none before the first rollout."""
     ready: bool
     """All its pods serve that version."""
-    former: int | None = None
+    last_ready: int | None = None
+    """The version that was ready last; `version` itself once its rollout is done."""
     seconds: float | None = None
     """Since the rollout was begun."""
     failed: str | None = None
@@ -46,7 +47,7 @@ def served_by(
     return Served(
         version=_number(template.get(VERSION)),
         ready=is_rolled_out(deployment),
-        former=_number(notes.get(FORMER)),
+        last_ready=_number(notes.get(READY)),
         seconds=_seconds_since(notes.get(ROLLED), now),
         failed=f"{gave_up}: {reason}" if gave_up and reason else gave_up,
         reason=reason,
@@ -123,7 +124,7 @@ def _seconds_since(moment: str | None, now: datetime) -> float | None:
 
 
 def rolling_patch(
-    deployment: Mapping[str, Any], model: str, version: int, former: int | None, now: datetime
+    deployment: Mapping[str, Any], model: str, version: int, last_ready: int | None, now: datetime
 ) -> dict[str, Any]:
     """A strategic merge patch: another model for the containers that load one.
 
@@ -138,12 +139,9 @@ def rolling_patch(
         ]
         for kind in ("containers", "initContainers")
     }
-    notes = {ROLLED: now.isoformat(), FORMER: None if former is None else str(former)}
+    ready = None if last_ready is None else str(last_ready)
     return {
-        "metadata": {
-            "resourceVersion": deployment["metadata"]["resourceVersion"],
-            "annotations": notes,
-        },
+        "metadata": _noted(deployment, {ROLLED: now.isoformat(), READY: ready}),
         "spec": {
             "template": {
                 "metadata": {"annotations": {VERSION: str(version)}},
@@ -151,3 +149,13 @@ def rolling_patch(
             }
         },
     }
+
+
+def ready_patch(deployment: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """Note that a version was ready; nothing is rolled."""
+    return {"metadata": _noted(deployment, {READY: str(version)})}
+
+
+def _noted(deployment: Mapping[str, Any], notes: Mapping[str, str | None]) -> dict[str, Any]:
+    version = deployment["metadata"]["resourceVersion"]
+    return {"resourceVersion": version, "annotations": dict(notes)}

@@ -85,6 +85,7 @@ def observe(place: Place, *, who: str, by: By) -> Snapshot:
     """
     for tried in count():
         before = place.log.snapshot()
+        place.step("log read")
         at = place.registry.aliases(place.model).get(CHAMPION)
         if at == before.champion:
             return before

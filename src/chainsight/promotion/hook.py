@@ -25,13 +25,13 @@ _SOCKET_SECONDS = 10.0
 
 def is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> bool:
     """Whether MLflow, with our secret and within five minutes, has signed a delivery."""
-    delivery = headers.get("X-MLflow-Delivery-Id", "")
-    stamp = headers.get("X-MLflow-Timestamp", "")
+    found = {name.lower(): value for name, value in headers.items()}
+    delivery, stamp = found.get("x-mlflow-delivery-id", ""), found.get("x-mlflow-timestamp", "")
     if not stamp.isdecimal() or abs(now - int(stamp)) > MAX_AGE_SECONDS:
         return False
     text = f"{delivery}.{stamp}.".encode() + body
     digest = base64.b64encode(hmac.digest(secret.encode(), text, hashlib.sha256)).decode()
-    said = headers.get("X-MLflow-Signature", "")
+    said = found.get("x-mlflow-signature", "")
     return hmac.compare_digest(said.encode(), f"v1,{digest}".encode())
 
 

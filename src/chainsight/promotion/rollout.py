@@ -24,8 +24,12 @@ class Rollout(Protocol):
         """What it serves, and how far its rollout is."""
         ...
 
-    def roll(self, version: int, former: int | None) -> bool:
-        """Begin to serve `version`; `former` is the one that was ready last. False: overtaken."""
+    def roll(self, version: int, last_ready: int | None) -> bool:
+        """Begin to serve `version`, and note which one was ready last. False: overtaken."""
+        ...
+
+    def confirm(self, version: int) -> bool:
+        """Note that `version` was ready: its rollout is done. False: overtaken."""
         ...
 
 
@@ -37,23 +41,34 @@ def follow(
     Raises:
         LaunchError: the cluster does not answer or refuses.
     """
+    if _step(place, rollout, seconds, who, by, say):
+        _step(place, rollout, seconds, who, by, say)  # back to what served before, at once
+
+
+def _step(place: Place, rollout: Rollout, seconds: float, who: str, by: By, say: Say) -> bool:
+    """Whether the champion is another now."""
     snapshot = place.log.snapshot()
     champion, served = snapshot.champion, rollout.look()
     if champion is None:
-        return
+        return False
     if served.version != champion:
-        former = served.version if served.ready else served.former
-        if rollout.roll(champion, former):
-            say("rollout begun", version=champion, former=former)
-        return
+        last_ready = served.version if served.ready else served.last_ready
+        if rollout.roll(champion, last_ready):
+            say("rollout begun", version=champion, last_ready=last_ready)
+        return False
+    if served.last_ready == champion:
+        return False  # it was ready once: what happens now is no matter of the model
+    if served.ready:
+        if rollout.confirm(champion):
+            say("rollout done", version=champion)
+        return False
     trouble = _trouble(served, seconds)
-    if trouble is not None and not _is_known(place, snapshot):
-        _take_back(place, snapshot, served, trouble, who, by, say)
+    if trouble is None or _is_known(place, snapshot):
+        return False
+    return _take_back(place, snapshot, served, trouble, who, by, say)
 
 
 def _trouble(served: Served, seconds: float) -> str | None:
-    if served.ready:
-        return None
     if served.failed:
         return served.failed
     if served.seconds is not None and served.seconds > seconds:
@@ -76,15 +91,16 @@ def _take_back(
     who: str,
     by: By,
     say: Say,
-) -> None:
-    """Log it against the state that it was seen in; the next step rolls the Deployment."""
+) -> bool:
+    """Log it against the state that it was seen in; overtaken or not, it is another one now."""
     entry = _entry(place, snapshot, served, trouble, who, by)
     place.step("decided")
     if not place.log.append(entry):
-        return  # the champion is another by now: the next look sees to that
+        return True
     place.step("appended")
     project(place, entry)
     say("rollout failed", version=entry.from_version, back_to=entry.to_version, why=trouble)
+    return True
 
 
 def _entry(
@@ -113,7 +129,7 @@ def _entry(
 def _target(place: Place, snapshot: Snapshot, served: Served) -> int:
     """The version that was ready last, else the newest below the champion, else itself."""
     below = [one for one in snapshot.line[:-1] if place.registry.get(place.model, one)]
-    if served.former in below:
-        return int(served.former or 0)
+    if served.last_ready in below:
+        return int(served.last_ready or 0)
     assert snapshot.champion is not None
     return below[-1] if below else snapshot.champion

@@ -93,10 +93,17 @@ class Store(ABC):
         """Read every byte of an artifact where it lies and compare sizes and sha256.
 
         No local copy is made, and none that was made before is trusted. ArtifactError names a
-        missing or damaged file; StoreError when the store itself does not answer.
+        missing, damaged or strange file; StoreError when the store itself does not answer.
         """
         manifest = artifact if isinstance(artifact, Manifest) else self.load(artifact)
         self._check_sizes(manifest)
+        folder = f"{manifest.kind}/{manifest.key}/{manifest.attempt}"
+        known = {f"{folder}/{entry.path}" for entry in manifest.files}
+        if strangers := set(self.names(folder)) - known:
+            raise ArtifactError(
+                f"{self.uri}/{min(strangers)}: this file is not of the artifact, which nobody may "
+                "change; delete the file"
+            )
         for entry in manifest.files:
             if (found := self._sha256(manifest, entry)) != entry.sha256:
                 what = f"expected sha256 {entry.sha256}, found {found}"

@@ -1,8 +1,9 @@
 """MLflow's model registry: versions by reference, tags, aliases. Failures are errors."""
 
+import random
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,9 @@ OVERRIDE = "chainsight.override"
 """Tag of a version: why it may be champion without a passed gate. Set by people."""
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 """Aliases: the model in use, the newest candidate that passed, the champion before."""
+
+_RACES = 8
+_RACED = re.compile(r"unique|duplicate|stale|expected to (update|delete)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -187,12 +191,16 @@ class Registry:
     def set_alias(self, version: Version, alias: str) -> None:
         """Move `alias` to a version; atomic."""
         with self._explained(f"cannot set alias {alias!r} of {version.name!r}"):
-            self._client.set_registered_model_alias(version.name, alias, str(version.number))
+            _unless_raced(
+                lambda: self._client.set_registered_model_alias(
+                    version.name, alias, str(version.number)
+                )
+            )
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Take `alias` away."""
         with self._explained(f"cannot delete alias {alias!r} of {name!r}"):
-            self._client.delete_registered_model_alias(name, alias)
+            _unless_raced(lambda: self._client.delete_registered_model_alias(name, alias))
 
     def resolve(self, reference: str) -> Version:
         """The version that `models:/NAME@ALIAS` or `models:/NAME/NUMBER` means."""
@@ -220,6 +228,23 @@ class Registry:
         metrics = [Metric(clean(key), float(value), now, 0) for key, value in values.items()]
         with self._explained(f"cannot log metrics on run {run_id}"):
             self._client.log_batch(run_id, metrics=metrics)
+
+
+def _unless_raced(request: Callable[[], object]) -> None:
+    """Make a request about an alias, again if another's came between.
+
+    MLflow looks whether the alias is there, then inserts or updates it: of two who set a new one
+    at once, one is told of a row that exists or is gone.
+    """
+    for tried in range(_RACES):
+        try:
+            request()
+        except failures() as error:
+            if tried == _RACES - 1 or not _RACED.search(str(error)):
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**tried))  # noqa: S311 - no secret
+        else:
+            return
 
 
 def _version(found: Any) -> Version:

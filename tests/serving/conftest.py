@@ -25,13 +25,13 @@ BARS = {"examples": [{"dataset": "bars"}], "benchmarks": [{"dataset": "bars", "s
 class World:
     """A configuration with a store and a registry of its own."""
 
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Path, database: Path, name: str):
+        self.root, self.name = root, name
         self.store = LocalStore(root / "home" / "store")
-        self.uri = f"sqlite:///{root}/mlflow.db"
+        self.uri = f"sqlite:///{database}"
         self.config = root / "run.yaml"
         run = {"home": str(root / "home"), "tracking_uri": self.uri}
-        content = {"run": run, "register": {"model_name": "toy"}, "prepare": BARS}
+        content = {"run": run, "register": {"model_name": name}, "prepare": BARS}
         content["evaluate"] = {"max_new_tokens": 8, "max_direct_tokens": 4, "batch_size": 4}
         self.config.write_text(yaml.safe_dump(content))
 
@@ -48,11 +48,11 @@ class World:
         return self.commit(self.root / f"draft-{key}", key)
 
     def register(self, uri: str, alias: str = CHAMPION):
-        digest = self.store.load(uri).content_digest
-        tags = {ALIGNED_URI: uri, CONTENT_DIGEST: digest}
-        source = self.store.fetch(uri).as_uri()
+        manifest = self.store.load(uri)
+        tags = {ALIGNED_URI: uri, CONTENT_DIGEST: manifest.content_digest}
+        source = f"file://{uri}/{manifest.attempt}"
         registry = Registry(self.uri)
-        made = registry.create("toy", source, run_id=None, tags=tags, description="")
+        made = registry.create(self.name, source, run_id=None, tags=tags, description="")
         registry.set_alias(made, alias)
         return made
 
@@ -105,8 +105,10 @@ class Process:
 
 
 @pytest.fixture(scope="session")
-def make_world():
-    return World
+def make_world(tmp_path_factory):
+    """Makes worlds of one database, whose tables take seconds to make; each with a model name."""
+    database = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    return lambda root, name: World(root, database, name)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from chainsight.cli import app
 from chainsight.config import load_config
-from chainsight.errors import ConfigError, StoreError, TrackingError
+from chainsight.errors import CheckpointError, ConfigError, RecordError, StoreError, TrackingError
 from chainsight.serving.fetch import place
 from chainsight.serving.find import find, persist, reference
 from chainsight.store import open_store
@@ -97,8 +97,14 @@ def test_other_files_than_the_registered_are_refused(world):
     version = registry.resolve(f"models:/{world.name}@champion")
     registry.describe(version, {"chainsight.content_digest": "0" * 64}, "")
     config = load_config(world.config)
-    with pytest.raises(StoreError, match="registered was 000"):
+    with pytest.raises(CheckpointError, match="registered with the content digest 000"):
         find(config, f"models:/{world.name}@champion")
+
+
+def test_a_version_of_others_is_refused(world):
+    made = Registry(world.uri).create(world.name, "s3://x/y", run_id=None, tags={}, description="")
+    with pytest.raises(RecordError, match=r"has no tag chainsight\.aligned_uri"):
+        find(load_config(world.config), made.uri)
 
 
 def test_which_model_is_served(world, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chainsight.config import RunConfig
-from chainsight.errors import ChainsightError, StoreError, TrackingError
+from chainsight.errors import ChainsightError, CheckpointError, RecordError, TrackingError
 from chainsight.store import Store, open_store
 from chainsight.tracking import ALIGNED_URI, CHAMPION, CONTENT_DIGEST, Registry, Version
 
@@ -39,7 +39,9 @@ def find(config: RunConfig, ref: str, cache: Path | None = None) -> Found:
 
     Raises:
         TrackingError: the registry does not answer, or has no such version yet.
-        StoreError: a file is missing or damaged, or the files are not those that were registered.
+        RecordError: the version does not say where its files are.
+        StoreError: a file is missing or damaged.
+        CheckpointError: the files are not those that were registered.
     """
     registry = Registry(config.run.mlflow_uri())
     where = cache or Path(config.run.home) / "cache"
@@ -51,15 +53,16 @@ def find(config: RunConfig, ref: str, cache: Path | None = None) -> Found:
 def _load(ref: str, registry: Registry, store: Store) -> tuple[Version, Path]:
     version = registry.resolve(ref)
     if ALIGNED_URI not in version.tags:
-        raise StoreError(
+        raise RecordError(
             f"{version.uri} has no tag {ALIGNED_URI}, so chainsight did not register it; point "
             "to one that it did"
         )
     manifest = store.load(version.tags[ALIGNED_URI])
-    if manifest.content_digest != version.tags.get(CONTENT_DIGEST):
-        raise StoreError(
-            f"{version.uri}: its files have digest {manifest.content_digest}, registered was "
-            f"{version.tags.get(CONTENT_DIGEST)}; register what is to be served"
+    registered = version.tags.get(CONTENT_DIGEST, "")
+    if manifest.content_digest != registered:
+        raise CheckpointError(
+            f"{version.uri} was registered with the content digest {registered or '(none)'}, its "
+            f"files have {manifest.content_digest}; register what is to be served"
         )
     return version, store.fetch(manifest)
 

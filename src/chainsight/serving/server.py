@@ -14,7 +14,7 @@ import uvicorn
 from PIL import Image
 
 from chainsight.config import RunConfig
-from chainsight.errors import CheckpointError, StoreError, TrackingError
+from chainsight.errors import CheckpointError, RecordError, StoreError, TrackingError
 from chainsight.records import Mode
 from chainsight.serving import app
 from chainsight.serving.find import Found, persist
@@ -26,7 +26,7 @@ from chainsight.vlm import checkpoint
 GRACE_SECONDS = 25
 """What runs when the process is told to stop gets this long; Kubernetes kills after 30."""
 
-MENDABLE = (TrackingError, StoreError, CheckpointError)
+MENDABLE = (TrackingError, RecordError, StoreError, CheckpointError)
 """What may be put right while the server waits: a champion to come, a file to be restored."""
 
 _logger = logging.getLogger("chainsight.serving")

@@ -18,6 +18,7 @@ from chainsight import __version__
 from chainsight.errors import ChainsightError
 from chainsight.options import AsJson, ConfigPath, Settings, configuration, err, out, print_json
 from chainsight.promotion import commands as promotion
+from chainsight.serving import commands as serving
 from chainsight.stages import STAGES
 
 app = typer.Typer(
@@ -315,6 +316,9 @@ def evaluate(
     else:
         show_scores(out, summary["models"], "Accuracy (± standard error)")
 
+
+app.command("serve")(serving.serve)
+app.command("fetch")(serving.fetch)
 
 for _name in STAGES:
     app.command(_name)(evaluate if _name == "evaluate" else _stage_command(_name))

@@ -5,12 +5,14 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import boto3
 import pytest
 import torch
+from moto.server import ThreadedMotoServer
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from chainsight.errors import CheckpointError
+from chainsight.errors import CheckpointError, StoreError
 from chainsight.store import open_store
 from chainsight.vlm import checkpoint
 from chainsight.vlm.checkpoint import Adapter, Base
@@ -243,3 +245,33 @@ def test_the_seal_names_the_base(adapter, student_folder):
     assert replace(base, stored=True) != base
     config = json.loads((Path(adapter) / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(student_folder)
+
+
+def test_a_base_in_s3_is_fetched_by_its_address_alone(
+    student_folder, tmp_path, original, monkeypatch
+):
+    """Into the user's cache, and without a right to write to the store."""
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+        boto3.client("s3").create_bucket(Bucket="models")
+        store = open_store("s3://models/run", tmp_path / "cache")
+        draft = shutil.copytree(student_folder, tmp_path / "draft")
+        nothing = {"config": {}, "inputs": {}, "input_digests": {}, "metrics": {}, "seconds": 0.0}
+        store.commit(draft, kind="policy", key="k", stage="sft", code_version="t", **nothing)
+        on = Base("s3://models/run/policy/k", digest(student_folder), stored=True)
+        folder = tmp_path / "adapter"
+        checkpoint.save_adapter(change(original.model), folder, on=on, base="b", dtype="float32")
+        checkpoint.load(folder)
+        assert (tmp_path / "caches" / "chainsight" / "policy").is_dir()
+        open_store("s3://nowhere", tmp_path / "cache", read_only=True)
+        with pytest.raises(StoreError):
+            open_store("s3://nowhere", tmp_path / "cache")
+    finally:
+        server.stop()

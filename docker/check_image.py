@@ -55,6 +55,8 @@ def faults(stage: str) -> list[str]:
         importlib.import_module(name)
     if stage == "register":
         importlib.import_module("chainsight.report.plots")
+    if stage == "evaluate":
+        importlib.import_module("chainsight.serving.server")
     found = [f"{tool} is in it" for tool in COMPILERS if shutil.which(tool)]
     for name, stages in ONLY_IN.items():
         if (stage in stages) != has(name):

@@ -21,12 +21,12 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "sample": ("model",),
     "pair": (),
     "dpo": ("train",),
-    "evaluate": ("model",),
+    "evaluate": ("model", "serve"),
     "register": ("report", "hub"),
 }
 """What a stage imports beyond that: extras of pyproject.toml. Distill's image also runs the doctor,
-register's the closing summary, which both ask the hub. As pair needs nothing, pair.txt is what all
-images have in common; the Dockerfile makes a shared layer of it."""
+register's the closing summary, which both ask the hub; evaluate's also serves. As pair needs
+nothing, pair.txt is what all images have in common; the Dockerfile makes a shared layer of it."""
 TORCH = "torch==2.13.0"
 BUILD = "setuptools>=77"
 """What the build of our own wheel needs (pyproject's build-system)."""

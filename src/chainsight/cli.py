@@ -17,6 +17,7 @@ import typer
 from chainsight import __version__
 from chainsight.errors import ChainsightError
 from chainsight.options import AsJson, ConfigPath, Settings, configuration, err, out, print_json
+from chainsight.serving import commands as serving
 from chainsight.stages import STAGES
 
 app = typer.Typer(
@@ -314,6 +315,9 @@ def evaluate(
     else:
         show_scores(out, summary["models"], "Accuracy (± standard error)")
 
+
+app.command("serve")(serving.serve)
+app.command("fetch")(serving.fetch)
 
 for _name in STAGES:
     app.command(_name)(evaluate if _name == "evaluate" else _stage_command(_name))

@@ -13,6 +13,8 @@ from chainsight.errors import StoreError
 from chainsight.store.base import ATTEMPT, Attempt, Store, unwritable
 from chainsight.store.manifest import FileEntry, Manifest, checked_path, walk
 
+MLFLOWS_NOTE = PurePosixPath("registered_model_meta")
+"""What MLflow writes into a local model's own folder when it loads it from the registry."""
 _DRAFT = ".draft-"
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 
@@ -159,7 +161,7 @@ class LocalStore(Store):
 
     def _refuse_strangers(self, manifest: Manifest, folder: Path) -> None:
         known = {PurePosixPath(entry.path) for entry in manifest.files}
-        if strangers := set(walk(folder)) - known:
+        if strangers := set(walk(folder)) - known - {MLFLOWS_NOTE}:
             raise StoreError(
                 f"{folder / min(strangers)}: this file is not of the artifact, which nobody may "
                 "change; delete the file"

@@ -137,8 +137,11 @@ class Reconciler:
         """Check every seal, now and then: a tampered log stops promotions."""
         due = self._audited is None or self.clock() - self._audited > AUDIT_SECONDS
         if due or self.health.broken:
-            _, problems = self._place.log.audit()
+            entries, problems = self._place.log.audit()
             self.health.broken = bool(problems)
+            if self._audited is None and not problems:  # counted, but told by another before
+                self.health.actions.update(entry.action for entry in entries)
+                self.health.entries = len(entries)
             self._audited = self.clock()
             if problems:
                 raise PromotionError("; ".join(problems))

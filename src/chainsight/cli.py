@@ -17,6 +17,7 @@ import typer
 from chainsight import __version__
 from chainsight.errors import ChainsightError
 from chainsight.options import AsJson, ConfigPath, Settings, configuration, err, out, print_json
+from chainsight.promotion import commands as promotion
 from chainsight.serving import commands as serving
 from chainsight.stages import STAGES
 
@@ -321,6 +322,13 @@ app.command("fetch")(serving.fetch)
 
 for _name in STAGES:
     app.command(_name)(evaluate if _name == "evaluate" else _stage_command(_name))
+
+
+app.command("promote")(promotion.promote)
+app.command("rollback")(promotion.rollback)
+app.command("history")(promotion.history)
+app.command("diff")(promotion.diff)
+app.command("watch-registry")(promotion.watch_registry)
 
 
 def _version(value: bool) -> None:

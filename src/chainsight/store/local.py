@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from chainsight.errors import StoreError
 from chainsight.store.base import ATTEMPT, Attempt, Store, unwritable
-from chainsight.store.manifest import FileEntry, Manifest, checked_path, walk
+from chainsight.store.manifest import FileEntry, Manifest, checked_path, sha256_of_file, walk
 
 MLFLOWS_NOTE = PurePosixPath("registered_model_meta")
 """What MLflow writes into a local model's own folder when it loads it from the registry."""
@@ -170,6 +170,15 @@ class LocalStore(Store):
     def _size(self, manifest: Manifest, entry: FileEntry) -> int | None:
         path = self._folder(manifest) / entry.path
         return path.stat().st_size if path.is_file() else None
+
+    def _sha256(self, manifest: Manifest, entry: FileEntry) -> str:
+        path = self._folder(manifest) / entry.path
+        try:
+            return sha256_of_file(path)
+        except FileNotFoundError as error:
+            raise self._damaged_file(manifest, entry, "it is missing") from error
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error}); check the rights") from error
 
     def _keys(self, kind: str) -> tuple[str, ...]:
         return tuple(

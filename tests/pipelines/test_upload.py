@@ -80,7 +80,7 @@ def test_the_command_prints_ids_and_takes_the_lock_files_images(
     server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = "sha256:" + "0" * 64
-    stages = "prepare distill sft sample pair dpo evaluate register".split()
+    stages = ["prepare", "distill", "sft", "sample", "pair", "dpo", "evaluate", "register"]
     images = {stage: {"image": f"team/chainsight-{stage}@{digest}"} for stage in stages}
     (tmp_path / "images.lock.json").write_text(json.dumps({"images": images}))
     monkeypatch.setenv("CHAINSIGHT_IMAGES_LOCK", str(tmp_path / "images.lock.json"))

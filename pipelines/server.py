@@ -25,6 +25,7 @@ TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and to wait for an answer."""
 TOKEN_VARIABLE = "KFP_EXISTING_TOKEN"  # noqa: S105 - the name that kfp's own command reads
 TOKEN_FILE_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 - the same, for a pod's token
+TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - and where that usually is
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 UI_VARIABLE = "KF_PIPELINES_UI_ENDPOINT"
 
@@ -122,8 +123,9 @@ def connect(host: str | None = None, namespace: str | None = None) -> Server:
 
 def _token_file() -> ServiceAccountTokenVolumeCredentials | None:
     """The token that a pod has in a file; by itself kfp takes none where an address is given."""
-    path = os.environ.get(TOKEN_FILE_VARIABLE)
-    return ServiceAccountTokenVolumeCredentials(path) if path else None
+    path = os.environ.get(TOKEN_FILE_VARIABLE) or TOKEN_FILE
+    given = TOKEN_FILE_VARIABLE in os.environ or Path(path).exists()
+    return ServiceAccountTokenVolumeCredentials(path) if given else None
 
 
 def _cluster_known() -> bool:

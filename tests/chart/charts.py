@@ -21,6 +21,14 @@ WRONG = tuple(sorted(p.stem for p in (CHART / "ci").glob("wrong-*.yaml")))
 RELEASE, NAMESPACE = "cs", "runs"
 LONG_RELEASE = "a-release-name-of-fifty-three-characters-is-the-limit"
 """Helm takes no longer one."""
+DIGEST = "sha256:" + "7" * 64
+IMAGES = tuple(
+    name
+    for name, image in yaml.safe_load((CHART / "values.yaml").read_text())["images"].items()
+    if isinstance(image, dict)
+)
+DIGESTS = tuple(f"images.{name}.digest={DIGEST}" for name in IMAGES)
+TAGS = tuple(f"images.{name}.tag=1.2.3" for name in IMAGES)
 Body = Mapping[str, Any]
 
 

@@ -16,6 +16,8 @@ import yaml
 from kubernetes_validate.utils import SchemaNotFoundError, ValidationError, all_versions
 
 CRDS = Path(__file__).parent / "crds"
+SCALARS = {"IoK8sApimachineryPkgApiResourceQuantity", "IoK8sApimachineryPkgUtilIntstrIntOrString"}
+"""Models that hold one of several types and read it themselves."""
 TRAINER = "trainer.kubeflow.org/v1alpha1"
 
 
@@ -30,7 +32,7 @@ def faults(body: Mapping[str, Any], version: str) -> list[str]:
     api, kind = body["apiVersion"], body["kind"]
     custom = _custom(api, kind)
     if custom is not None:
-        return [_sentence(error) for error in custom.iter_errors(body)]
+        return [_sentence(_deepest(error)) for error in custom.iter_errors(body)]
     try:
         kubernetes_validate.validate(dict(body), version, strict=True)
     except SchemaNotFoundError:
@@ -38,6 +40,11 @@ def faults(body: Mapping[str, Any], version: str) -> list[str]:
     except ValidationError as error:
         return [_sentence(error)]
     return []
+
+
+def _deepest(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
+    """The fault itself, not that none of several alternatives fits (a field or null)."""
+    return jsonschema.exceptions.best_match([error])
 
 
 def _sentence(error: jsonschema.ValidationError) -> str:
@@ -64,7 +71,10 @@ def _trainer(kind: str) -> jsonschema.Draft202012Validator | None:
     if model is None:
         return None
     schema = model.model_json_schema(by_alias=True)
-    for part in (schema, *schema.get("$defs", {}).values()):
+    parts = schema.get("$defs", {})
+    for part in (schema, *parts.values()):
         if "properties" in part:
             part["additionalProperties"] = False
+    for name in set(parts) & SCALARS:
+        parts[name] = {"type": ["string", "number"]}
     return jsonschema.Draft202012Validator(schema)

@@ -29,6 +29,7 @@ IMAGES = tuple(
 )
 DIGESTS = tuple(f"images.{name}.digest={DIGEST}" for name in IMAGES)
 TAGS = tuple(f"images.{name}.tag=1.2.3" for name in IMAGES)
+NO_DIGESTS = ("images.requireDigests=false", *(f"images.{name}.digest=" for name in IMAGES))
 Body = Mapping[str, Any]
 
 

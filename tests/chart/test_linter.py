@@ -3,9 +3,12 @@
 `make chart` installs it into an environment of its own and names it in CHECKOV.
 """
 
+import functools
 import json
 import os
+import re
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,34 @@ import pytest
 import yaml
 from charts import DIGESTS, NAMESPACE, RIGHT, Pod, Rendered, pods, render
 
-SKIPPED = {
-    "CKV_K8S_15": "imagePullPolicy Always: digests name what is pulled, and a registry that is "
-    "down must not stop a restart",
-    "CKV_K8S_35": "secrets as files: boto3, MLflow and openai read their keys from the environment",
-}
-"""Rules that are not kept, each with its reason."""
+SKIPPED = (
+    (
+        "CKV_K8S_40",
+        r".*",
+        "a high uid: ours is 10001 (test_security.py); OpenShift and PostgreSQL's image have others",
+    ),
+    (
+        "CKV_K8S_35",
+        r".*",
+        "secrets as files: boto3, MLflow and openai read their keys from the environment",
+    ),
+    (
+        "CKV_K8S_38",
+        r"Deployment\..*-watcher",
+        "a token of the API: with it the reconciler rolls serving; nobody else has one",
+    ),
+    (
+        "CKV_K8S_8",
+        r"Pod\..*-torch",
+        "liveness: a training ends by itself or at its deadline",
+    ),
+    (
+        "CKV_K8S_9",
+        r"Pod\..*-torch",
+        "readiness: nobody calls a training",
+    ),
+)
+"""Rules that are not kept: by whom, and why."""
 FAULTY = """
 apiVersion: v1
 kind: Pod
@@ -76,7 +101,9 @@ def _stand_in(pod: Pod) -> dict[str, Any]:
         }
         for container in pod.spec["containers"]
     ]
-    metadata = {"name": pod.owner.name, "namespace": NAMESPACE, "labels": dict(pod.labels)}
+    labels = {**pod.labels, "chainsight.dev/stage": "sft", "chainsight.dev/run": "r"}
+    place = pod.owner.body["metadata"].get("namespace", NAMESPACE)
+    metadata = {"name": pod.owner.name, "namespace": place, "labels": labels}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -85,18 +112,30 @@ def _stand_in(pod: Pod) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("values", RIGHT)
-def test_the_linter_finds_nothing_but_what_we_leave_out(values: str, tmp_path: Path) -> None:
+@functools.cache
+def _faults(values: str) -> tuple[Mapping[str, Any], ...]:
+    """What the linter has against the objects of a values file, with digests."""
     objects = render(values, sets=DIGESTS)
     bodies = [_manifest(one) for one in objects if one.kind != "TrainingRuntime"]
     bodies += [_stand_in(pod) for pod in pods(objects) if pod.owner.kind == "TrainingRuntime"]
-    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(bodies), encoding="utf-8")
-    faults = {
-        f"{fault['check_id']} {fault['resource']}: {fault['check_name']}"
-        for fault in _lint(tmp_path)
-        if fault["check_id"] not in SKIPPED
-    }
-    assert sorted(faults) == []
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "all.yaml").write_text(yaml.safe_dump_all(bodies), encoding="utf-8")
+        return tuple(_lint(Path(folder)))
+
+
+def _skipped_by(fault: Mapping[str, Any]) -> str:
+    """The rule that a fault may break, or nothing."""
+    for rule, where, _ in SKIPPED:
+        if rule == fault["check_id"] and re.match(where, fault["resource"]):
+            return rule
+    return ""
+
+
+@pytest.mark.parametrize("values", RIGHT)
+def test_the_linter_finds_nothing_but_what_we_leave_out(values: str) -> None:
+    faults = [fault for fault in _faults(values) if not _skipped_by(fault)]
+    found = {f"{f['check_id']} {f['resource'][:80]}: {f['check_name']}" for f in faults}
+    assert not found, "\n".join(sorted(found))
 
 
 def test_the_linter_finds_what_is_wrong(tmp_path: Path) -> None:
@@ -105,5 +144,6 @@ def test_the_linter_finds_what_is_wrong(tmp_path: Path) -> None:
     assert {fault["check_id"] for fault in _lint(tmp_path)} >= CAUGHT
 
 
-def test_every_rule_that_is_left_out_has_a_reason() -> None:
-    assert all(len(reason) > 20 for reason in SKIPPED.values())
+def test_no_rule_is_left_out_that_we_keep() -> None:
+    broken = {_skipped_by(fault) for values in RIGHT for fault in _faults(values)}
+    assert {rule for rule, _, _ in SKIPPED} <= broken

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
-from charts import CHART, RIGHT, ROOT, Rendered, of_kind, render
+from charts import CHART, RIGHT, Rendered, of_kind, render
 
 from chainsight.config import load_config
 
-SHIPPED = tuple(sorted(path.name for path in (CHART / "files").glob("*.yaml")))
 KNOWN = {
     "run": {"store", "tracking_uri"},
     "platform": {
@@ -33,21 +32,6 @@ def _profiles(objects: tuple[Rendered, ...]) -> dict[str, str]:
     }
 
 
-def test_the_papers_configuration_is_a_copy_of_ours() -> None:
-    """Helm reads no file outside the chart."""
-    ours = (ROOT / "configs/paper.yaml").read_text(encoding="utf-8")
-    shipped = (CHART / "files/paper.yaml").read_text(encoding="utf-8")
-    assert shipped == ours, "cp configs/paper.yaml k8s/chainsight/files/"
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_file_is_a_configuration_that_needs_no_folder_of_ours(name: str) -> None:
-    """What lies in tests/fixtures is in no image."""
-    config = load_config(CHART / "files" / name)
-    for dataset in (*config.prepare.examples, *config.prepare.benchmarks):
-        assert dataset.source is None or "://" in dataset.source, dataset
-
-
 @pytest.mark.parametrize("values", RIGHT)
 def test_every_profile_is_a_configuration(values: str, tmp_path: Path) -> None:
     profiles = _profiles(render(values))
@@ -58,6 +42,9 @@ def test_every_profile_is_a_configuration(values: str, tmp_path: Path) -> None:
         config = load_config(path)
         assert str(config.run.store).startswith("s3://"), name
         assert config.run.tracking_uri, name
+        for dataset in (*config.prepare.examples, *config.prepare.benchmarks):
+            local = dataset.source is not None and "://" not in dataset.source
+            assert not local, f"{name}: {dataset.source} is in no image"
 
 
 def test_the_chart_changes_what_it_knows_and_nothing_else(tmp_path: Path) -> None:
@@ -67,8 +54,24 @@ def test_the_chart_changes_what_it_knows_and_nothing_else(tmp_path: Path) -> Non
         (data,) = (d for n, d in profiles.items() if name in n)
         (tmp_path / "run.yaml").write_text(data, encoding="utf-8")
         rendered = load_config(tmp_path / "run.yaml").model_dump(mode="json")
-        ours = load_config(CHART / f"files/{name}.yaml").model_dump(mode="json")
+        (tmp_path / "run.yaml").write_text(_expected(name), encoding="utf-8")
+        ours = load_config(tmp_path / "run.yaml").model_dump(mode="json")
         assert _without(rendered) == _without(ours), name
+
+
+def _expected(name: str) -> str:
+    """The shipped file with what values.yaml lays over it, merged by Python."""
+    profile = yaml.safe_load((CHART / "values.yaml").read_text())["profiles"][name]
+    own = profile["config"]
+    own = yaml.safe_load(own) if isinstance(own, str) else own
+    shipped = yaml.safe_load((CHART / f"files/{profile['file']}.yaml").read_text())
+    return yaml.safe_dump(_merged(shipped, own or {}))
+
+
+def _merged(under: Any, over: Any) -> Any:
+    if not (isinstance(under, dict) and isinstance(over, dict)):
+        return over
+    return {**under, **{key: _merged(under.get(key), value) for key, value in over.items()}}
 
 
 def _without(config: dict[str, Any]) -> dict[str, Any]:

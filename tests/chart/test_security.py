@@ -5,10 +5,22 @@ import re
 from typing import Any
 
 import pytest
-from charts import DIGEST, DIGESTS, RIGHT, TAGS, Pod, of_kind, pods, render, template, text
+from charts import (
+    DIGEST,
+    DIGESTS,
+    NO_DIGESTS,
+    RIGHT,
+    TAGS,
+    Pod,
+    of_kind,
+    pods,
+    render,
+    template,
+    text,
+)
 from podsecurity import violations
 
-SECRET_NAME = re.compile(r"KEY|PASSWORD|SECRET|TOKEN|CREDENTIAL")
+SECRET_NAME = re.compile(r"(KEY|PASSWORD|SECRET|TOKEN|CREDENTIALS?)(_ID)?$")
 TRIES = ("postgres.enabled=false", "s3.enabled=false")
 """What is for trying out makes its own Secrets; nothing else may."""
 
@@ -50,6 +62,18 @@ def test_every_container_says_what_it_takes() -> None:
                 )
 
 
+def test_every_container_runs_as_our_images_user() -> None:
+    """Above the users of any node; PostgreSQL's image has its own."""
+    for pod in pods(render("default")) + pods(render("all-on")):
+        if "postgres" not in pod.owner.name:
+            assert pod.spec["securityContext"]["runAsUser"] == 10001, str(pod.owner)
+
+
+def test_on_openshift_the_project_chooses_the_user() -> None:
+    for pod in pods(render("default", sets=("openshift=true",))):
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(pod.spec["securityContext"])
+
+
 def test_only_the_reconciler_gets_a_token_of_the_api() -> None:
     having = set()
     for values, pod in _all():
@@ -71,7 +95,7 @@ def test_every_image_is_named_by_its_digest_where_one_is_given() -> None:
 
 
 def test_a_tag_names_an_image_that_has_no_digest() -> None:
-    assert {image.rpartition(":")[2] for image in _images(TAGS)} == {"1.2.3"}
+    assert {image.rpartition(":")[2] for image in _images((*NO_DIGESTS, *TAGS))} == {"1.2.3"}
 
 
 def _images(sets: tuple[str, ...]) -> set[str]:
@@ -143,6 +167,8 @@ def test_what_must_be_written_to_is_mounted_and_bounded(values: str) -> None:
 def test_mounts_are_of_volumes_that_are_there(values: str) -> None:
     for pod in pods(render(values)):
         volumes = {volume["name"] for volume in pod.spec.get("volumes") or ()}
+        claims = pod.owner.body["spec"].get("volumeClaimTemplates") or ()
+        volumes |= {claim["metadata"]["name"] for claim in claims}
         for container in pod.containers:
             mounts: list[Any] = container.get("volumeMounts") or []
             assert {mount["name"] for mount in mounts} <= volumes, str(pod.owner)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import typer
-from charts import RIGHT, Body, pods, render
+from charts import DIGEST, RIGHT, Body, pods, render
 
 from chainsight.cli import app
 
 ENGINES = (
     ("serving.engine=chainsight",),
-    ("serving.engine=vllm", "serving.gpus=1", "images.vllm.tag=v1"),
+    ("serving.engine=vllm", "serving.gpus=1", f"images.vllm.digest={DIGEST}"),
 )
 EXPECTED = {"watch-registry", "serve", "fetch", "upload"}
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands

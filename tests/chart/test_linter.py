@@ -21,7 +21,7 @@ SKIPPED = (
     (
         "CKV_K8S_40",
         r".*",
-        "a high uid: ours is 10001 (test_security.py); OpenShift and PostgreSQL's image have others",
+        "a high uid: ours is 10001 (test_security.py); OpenShift and PostgreSQL have others",
     ),
     (
         "CKV_K8S_35",

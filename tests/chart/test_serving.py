@@ -2,10 +2,10 @@
 
 import pytest
 import yaml
-from charts import RIGHT, Pod, Rendered, of_kind, pods, render, the
+from charts import DIGEST, RIGHT, Pod, Rendered, of_kind, pods, render, the
 
 ENGINES = (("serving.engine=chainsight",), ("serving.engine=vllm", "serving.gpus=1",
-           "images.vllm.tag=v1"))  # fmt: skip
+           f"images.vllm.digest={DIGEST}"))  # fmt: skip
 
 
 @pytest.mark.parametrize("values", RIGHT)

@@ -10,7 +10,7 @@ from charts import DIGEST, RIGHT, Body, pods, render
 from chainsight.cli import app
 
 ENGINES = (
-    ("serving.engine=chainsight",),
+    ("serving.engine=chainsight", "serving.extraArgs:=[]"),
     ("serving.engine=vllm", "serving.gpus=1", f"images.vllm.digest={DIGEST}"),
 )
 EXPECTED = {"watch-registry", "serve", "fetch", "upload"}

@@ -1,8 +1,11 @@
 """Every rendered object is one that the API server takes, in the newest versions of Kubernetes."""
 
 import pytest
-from charts import LONG_RELEASE, NAMESPACE, RIGHT, render
+from charts import LONG_RELEASE, NAMESPACE, RIGHT, of_kind, pods, render
 from objectschemas import faults, newest_versions
+from podsecurity import violations
+
+TRYOUT = ("postgres.enabled=true", "s3.enabled=true", "mlflow.replicas=1")
 
 
 @pytest.mark.parametrize("version", newest_versions())
@@ -29,6 +32,20 @@ def test_all_on_turns_on_all_kinds() -> None:
         *("NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "Role", "RoleBinding"),
         *("Service", "ServiceAccount", "ServiceMonitor", "TrainingRuntime"),
     }
+
+
+def test_a_release_for_trying_out_is_valid_and_admitted() -> None:
+    """It makes Secrets of its own, with passwords that nobody chose."""
+    objects = render("default", sets=TRYOUT)
+    version = newest_versions()[0]
+    assert {str(one): w for one in objects if (w := faults(one.body, version))} == {}
+    assert [broken for pod in pods(objects) if (broken := violations(pod.spec))] == []
+    secrets = of_kind(objects, "Secret")
+    values = [
+        v for one in secrets for v in (one.body.get("stringData") or one.body["data"]).values()
+    ]
+    assert secrets
+    assert all(len(value) >= 5 for value in values)
 
 
 def test_a_long_release_name_changes_no_validity() -> None:

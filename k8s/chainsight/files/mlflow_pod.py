@@ -1,6 +1,6 @@
 """What the MLflow server's pods do beside serving; the chart mounts this file.
 
-    migrate [--wait]   brings both databases to this MLflow's schema; waits for them on a first try-out
+    migrate [--wait]   brings both databases to MLflow's schema; waits for new ones to start
     settings FILE      writes basic-auth's settings file, which alone can name its database
     ready PORT         passes when the API answers out of the database (/health does not look at it)
 
@@ -9,12 +9,12 @@ Addresses and credentials come from the environment, and none is printed.
 
 import base64
 import configparser
-import io
 import os
 import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 TRACKING, USERS = "MLFLOW_BACKEND_STORE_URI", "CHAINSIGHT_MLFLOW_AUTH_URI"
 
@@ -53,6 +53,7 @@ def migrate(*flags: str) -> None:
     if "--wait" in flags:
         wait(tracking)
         wait(users)
+    os.environ.pop("MLFLOW_AUTH_CONFIG_PATH", None)  # read on import, and not written yet
     from mlflow.cli import cli
     from mlflow.server.auth.cli import commands
 
@@ -69,10 +70,9 @@ def settings(path: str) -> None:
         "database_uri": address(USERS).replace("%", "%%"),  # MLflow's reader interpolates
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
     }
-    text = io.StringIO()
-    parser.write(text)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "w") as file:
-        file.write(text.getvalue())
+    os.umask(0o027)  # it holds a password
+    with Path(path).open("w", encoding="utf-8") as file:
+        parser.write(file)
 
 
 def ready(port: str) -> None:
@@ -91,9 +91,10 @@ def ready(port: str) -> None:
         urllib.request.urlopen(request, timeout=8).close()
     except urllib.error.HTTPError as error:
         if error.code != 401:
-            raise SystemExit(f"HTTP {error.code}: {error.read(300).decode(errors='replace')}")
+            said = error.read(300).decode(errors="replace")
+            raise SystemExit(f"HTTP {error.code}: {said}") from None
     except OSError as error:
-        raise SystemExit(f"no answer: {error}")
+        raise SystemExit(f"no answer: {error}") from None
 
 
 if __name__ == "__main__":

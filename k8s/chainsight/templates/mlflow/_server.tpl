@@ -28,6 +28,8 @@
 {{- if .Values.mlflow.webhooks }}
 - {name: MLFLOW_WEBHOOK_ALLOWED_SCHEMES, value: "http,https"}
 - {name: MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS, value: "true"}
+- name: MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ .Values.mlflow.auth.existingSecret.webhookKey }}}}
 {{- end }}
 - name: POD_IP # an allowed host: Prometheus asks the pod, not the service
   valueFrom: {fieldRef: {fieldPath: status.podIP}}

@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: help setup demo check test prove chart chart-readme containers lock clean
+.PHONY: help setup demo check test prove registry browser chart chart-readme containers lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,7 +33,13 @@ test: setup  ## The default tests: no network, no GPU, no key
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow and not chart"  # two workers, one thread each
 
 prove: setup  ## The heavier proofs: runs through S3, runs and ranks killed, two processes against one (half an hour)
-	@$(BIN)/pytest -m slow
+	@$(BIN)/pytest -m "slow and not registry and not browser"
+
+registry: setup  ## Promotion on a real PostgreSQL, S3 and MLflow, with crashes and races (ten minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry -m registry -rs $(REGISTRY_FLAGS)
+
+browser: setup  ## The pages of MLflow in a headless chromium; pictures into docs/img
+	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry -m browser -rs $(REGISTRY_FLAGS)
 
 chart: setup  ## Lint, render and check the Helm chart without a cluster (a few minutes)
 	@PYTHON=$(BIN)/python k8s/prove.sh $(CHART_FLAGS)

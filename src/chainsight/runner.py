@@ -118,6 +118,9 @@ def perform(job: Job, work: Path, pipeline_run: str, **surroundings: Any) -> Sta
     key = job.key
     context = replace(job.context(), work=work, pipeline_run=pipeline_run, **surroundings)
     fetch = job.store.fetch_light if job.stage.light else job.store.fetch
+    for manifest in job.inputs.values():
+        if job.stage.light:  # what it does not fetch, it refers others to
+            job.store.check(manifest)
     folders = {kind: fetch(manifest) for kind, manifest in job.inputs.items()}
     outputs = fresh_folders(work / "outputs", job.stage.outputs)
     stage_run = job.stage.load()

@@ -85,6 +85,10 @@ class Store(ABC):
         light = tuple(entry for entry in manifest.files if not entry.path.endswith(WEIGHTS))
         return self._fetch(manifest, light)
 
+    def check(self, manifest: Manifest) -> None:
+        """StoreError names a file that is missing or of another size; no file is read."""
+        self._check_sizes(manifest)
+
     def verify(self, artifact: str | Manifest) -> Manifest:
         """Read every byte of an artifact where it lies and compare sizes and sha256.
 

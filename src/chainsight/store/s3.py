@@ -332,7 +332,10 @@ def _explained(error: Exception, bucket: str) -> str:
     if code == "NoSuchBucket":
         return f"there is no bucket {bucket!r}; create it or correct the store's address"
     if code in _DENIED:
-        return f"access denied ({code}); the credentials must get, put, delete and list objects"
+        return (
+            f"access denied ({code}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the "
+            "profile): they must get, put, delete and list objects"
+        )
     if isinstance(error, botocore.exceptions.NoCredentialsError):
         return "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
     if isinstance(error, _UNREACHABLE):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chainsight.errors import TrackingError
+from chainsight.tracking.reasons import shown, why
 
 NO_TRACKING = "none"
 """The address that switches tracking off."""
@@ -74,7 +75,7 @@ def connect(uri: str) -> Any:
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
     except failures() as error:
-        raise TrackingError(f"MLflow at {shown(uri)} does not answer: {reason(error)}") from error
+        raise TrackingError(f"MLflow at {shown(uri)} {why(error)}") from error
     return client
 
 
@@ -106,41 +107,6 @@ def files_uri(database: Path) -> str:
     return (database.parent / "mlflow-files").absolute().as_uri()
 
 
-def shown(uri: str) -> str:
-    """An address without the name and password that may stand in it."""
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
-_WAYS_OUT = {
-    "401": "it refuses the name and password (401); set MLFLOW_TRACKING_USERNAME and "
-    "MLFLOW_TRACKING_PASSWORD, or a new MLFLOW_TRACKING_TOKEN",
-    "403": "it allows this user no such thing (403); ask for EDIT on the registered model and on "
-    "the experiment, or see its list of allowed hosts",
-}
-_STATUS = re.compile(r"failed with error code (\d{3})|too many (\d{3}) error responses")
-_UNREACHED = ("NewConnectionError", "NameResolutionError", "Connection refused", "timed out")
-
-
-def reason(error: Exception) -> str:
-    """Why MLflow did not do as asked, and the way out, in one line."""
-    status = _STATUS.search(str(error))
-    code = status and (status[1] or status[2])
-    named = {"UNAUTHENTICATED": "401", "PERMISSION_DENIED": "403"}
-    code = code or named.get(getattr(error, "error_code", ""))
-    if code in _WAYS_OUT:
-        return _WAYS_OUT[code]
-    if code and code >= "500":
-        return f"it fails ({code}); look into the server's log, run again when it is mended"
-    if any(sign in str(error) for sign in _UNREACHED):
-        return "nobody is there; start the server, or correct run.tracking_uri"
-    return first_line(error)
-
-
-def first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
-
-
 def clean(key: str) -> str:
     """A key that MLflow accepts."""
     return re.sub(r"[^\w\-./ :]", "_", key)[:_MAX_KEY]
@@ -169,7 +135,7 @@ class Link:
             try:
                 return call(self._client)
             except failures() as error:
-                raise TrackingError(f"MLflow at {shown(self.uri)}: {reason(error)}") from error
+                raise TrackingError(f"MLflow at {shown(self.uri)} {why(error)}") from error
         except TrackingError as error:
             self._not_before = self._clock() + _PAUSE_SECONDS
             _logger.warning("%s: not tracked, the work goes on (%s)", what, error)

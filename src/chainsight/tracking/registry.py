@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chainsight.errors import TrackingError
-from chainsight.tracking.connection import clean, connect, failures, reason, shown
+from chainsight.tracking.connection import clean, connect, failures
+from chainsight.tracking.reasons import shown, why
 
 ALIGNED_URI = "chainsight.aligned_uri"
 """Tag of a version: store URI of the artifact whose files it refers to."""
@@ -69,7 +70,7 @@ class Registry:
         try:
             yield
         except failures() as error:
-            raise TrackingError(f"{what} at {shown(self.uri)}: {reason(error)}") from error
+            raise TrackingError(f"{what}: MLflow at {shown(self.uri)} {why(error)}") from error
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first; none if there is no such model."""

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from chainsight.answers import clean, extract, match_choice
+from chainsight.answers import Reading, clean, extract, match_choice, rationale, read_answer
+from chainsight.records import Mode
 
 CASES = Path(__file__).parent / "fixtures" / "cases" / "answer_cases.jsonl"
 
@@ -133,3 +134,40 @@ def test_a_text_that_two_options_share_names_neither() -> None:
     assert match_choice("yes", ("Yes", "YES", "no")) is None
     assert match_choice("Yes", ("Yes", "YES", "no")) == 0
     assert match_choice("B", ("Yes", "Yes", "no")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "truncated", "value", "status"),
+    [
+        ("I see 14.\n\n### Answer: 14", "cot", False, "14", "marker"),
+        ("I see 14.", "cot", False, "", "no_marker"),
+        ("I see 14 and then", "cot", True, "", "truncated"),
+        ("", "cot", False, "", "empty"),
+        ("14", "direct", False, "14", "plain"),
+        (" **14.** \nbecause", "direct", False, "14", "plain"),
+        ("I see.\n### Answer: 14", "direct", False, "14", "marker"),
+        ("The answer is 14", "direct", False, "The answer is 14", "plain"),
+        ("14\nand so on and on", "direct", True, "14", "plain"),
+        ("14 and so on and on", "direct", True, "14 and so on and on", "truncated"),
+        ("14", "direct", True, "14", "truncated"),
+        ("  \n ", "direct", False, "", "empty"),
+    ],
+)
+def test_an_answer_is_read_as_its_mode_asks(
+    text: str, mode: Mode, truncated: bool, value: str, status: str
+) -> None:
+    assert read_answer(text, mode, truncated=truncated) == Reading(value, status)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "wanted"),
+    [
+        ("I see 14.\n\n### Answer: 14", "cot", "I see 14."),
+        ("### Answer: 13\nNo, wait.\n### Answer: 14", "cot", "### Answer: 13\nNo, wait."),
+        ("I see 14. ", "cot", "I see 14."),
+        ("14", "direct", ""),
+        ("I see.\n### Answer: 14", "direct", "I see."),
+    ],
+)
+def test_the_rationale_is_what_stands_before_the_answer(text: str, mode: Mode, wanted: str) -> None:
+    assert rationale(text, mode) == wanted

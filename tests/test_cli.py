@@ -37,6 +37,7 @@ def config(tmp_path: Path) -> Path:
 
 def test_every_command_explains_itself() -> None:
     commands = ["run", "compile", "submit", "terminate", "report", "doctor", "teacher", *STAGES]
+    commands += ["serve", "fetch"]
     for name in commands:
         result = CliRunner().invoke(app, [name, "--help"])
         assert result.exit_code == 0, name

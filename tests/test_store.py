@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from chainsight.errors import ConfigError, StoreError
+from chainsight.errors import ArtifactError, ConfigError, StoreError
 from chainsight.store import FileEntry, LocalStore, Manifest, Store, open_store
 
 PROVENANCE = {
@@ -329,6 +329,35 @@ def test_a_missing_file_is_told_by_fetch_and_by_the_next_commit(store: Store, ou
         store.fetch(manifest)
     with pytest.raises(StoreError, match="/a: expected 3 bytes, it is missing"):
         commit(store, output)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (Path.unlink, "/a: expected 3 bytes, it is missing"),
+        (lambda path: path.write_text("on"), "/a: expected 3 bytes, found 2 bytes"),
+        (lambda path: path.write_text("two"), "/a: expected sha256 .*, found "),
+        (lambda path: path.with_name("c").write_text("x"), "/c: this file is not of the artifact"),
+    ],
+)
+def test_verify_reads_every_byte_anew_whatever_was_fetched_before(
+    store: Store, output: Path, damage: Callable[[Path], object], words: str
+) -> None:
+    manifest = commit(store, output)
+    store.fetch(manifest)
+    assert store.verify(store.artifact_uri("examples", "k1")) == manifest
+    path = attempts(store)[0] / "a"
+    path.chmod(0o644)
+    damage(path)
+    with pytest.raises(ArtifactError, match=words):
+        store.verify(manifest)
+
+
+def test_verify_tells_an_artifact_that_is_not_there_or_of_another_store(store: Store) -> None:
+    with pytest.raises(ArtifactError, match="there is no such artifact"):
+        store.verify(store.artifact_uri("examples", "k1"))
+    with pytest.raises(ArtifactError, match="not an artifact of this store"):
+        store.verify("s3://elsewhere/examples/k1")
 
 
 def test_a_file_put_beside_the_artifacts_own_is_refused(store: Store, output: Path) -> None:

@@ -24,7 +24,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from chainsight.errors import StoreError
+from chainsight.errors import ArtifactError, StoreError
 from chainsight.store import Manifest, Store, open_store
 from chainsight.store.s3 import S3Store
 
@@ -464,6 +464,59 @@ def test_a_flipped_bit_is_told_with_file_both_digests_and_the_way_out(
     assert f"{manifest.attempt}/deep/er/b: expected sha256 {manifest.files[1].sha256}, " in text
     assert text.endswith(f"delete the folder {s3.uri}/examples/k1 and run again")
     assert list((tmp_path / "cache").glob("**/*")) == []
+
+
+def test_verify_reads_every_byte_in_the_bucket_and_keeps_none(
+    store: Store, s3: Bucket, output: Path, tmp_path: Path
+) -> None:
+    manifest = commit(store, output)
+    store.fetch(manifest)  # a good local copy, which is not asked
+    before = sorted(tmp_path.rglob("*"))
+    assert store.verify(store.artifact_uri("examples", "k1")) == manifest
+    assert sorted(tmp_path.rglob("*")) == before
+    s3.flip_a_bit("/deep/er/b")
+    with pytest.raises(ArtifactError, match=r"/deep/er/b: expected sha256 .*, found "):
+        store.verify(manifest)
+    s3.flip_a_bit("/deep/er/b")
+    (name,) = (name for name in s3.names() if name.endswith("/a"))
+    s3.client.put_object(Bucket=s3.name, Key=f"{name}.pkl", Body=b"x")
+    with pytest.raises(ArtifactError, match=r"/a\.pkl: this file is not of the artifact"):
+        store.verify(manifest)
+    s3.client.delete_object(Bucket=s3.name, Key=f"{name}.pkl")
+    s3.client.delete_object(Bucket=s3.name, Key=name)
+    with pytest.raises(ArtifactError, match="/a: expected 3 bytes, it is missing"):
+        store.verify(manifest)
+
+
+def test_verify_reads_a_body_again_that_was_cut(
+    s3: Bucket, proxied: Callable[[Fault], Proxy], output: Path, tmp_path: Path
+) -> None:
+    left = [2]
+
+    def cut(method: str, path: str) -> str:
+        if method == "GET" and path.endswith("/deep/er/b") and left[0]:
+            left[0] -= 1
+            return "truncated"
+        return ""
+
+    proxied(cut)
+    store = open_store(s3.uri, tmp_path / "cache")
+    commit(store, output)
+    assert store.verify(store.artifact_uri("examples", "k1"))
+    assert left == [0]
+
+
+def test_a_store_that_is_away_is_no_damage(
+    s3: Bucket, proxied: Callable[[Fault], Proxy], output: Path, tmp_path: Path
+) -> None:
+    denied: list[bool] = []
+    proxied(lambda method, path: "501" if denied and "/deep/" in path else "")
+    store = open_store(s3.uri, tmp_path / "cache")
+    manifest = commit(store, output)
+    denied.append(True)
+    with pytest.raises(StoreError, match="S3 failed") as caught:
+        store.verify(manifest)
+    assert not isinstance(caught.value, ArtifactError)
 
 
 def test_a_missing_file_is_told_by_fetch_and_by_the_next_commit(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from chainsight.records import Status
+from chainsight.records import Mode, Status
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,46 @@ def extract(text: str, *, truncated: bool = False) -> Answer:
         if value := find(spoken):
             return Answer(value, "fallback")
     return Answer("", "no_marker")
+
+
+PLAIN = "plain"
+"""Status of a direct answer that is just the answer, as asked."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The answer in a model's text and how it was found."""
+
+    value: str
+    status: str
+
+
+def read_answer(text: str, mode: Mode, *, truncated: bool = False) -> Reading:
+    """What a model answered: after the marker, or for the direct prompt the first line.
+
+    A first line that the token limit cut is taken as it stands, under the status truncated;
+    a chain that was cut has no answer yet. Both modes are cleaned alike (emphasis, quotes, one
+    trailing period), so that neither gains by it.
+    """
+    found = extract(text, truncated=truncated)
+    if mode == "cot" or found.status == "marker":
+        return Reading(found.value, found.status)
+    line, newline, _ = text.strip().partition("\n")
+    value = clean(line)
+    if not value:
+        return Reading("", "empty")
+    return Reading(value, "truncated" if truncated and not newline else PLAIN)
+
+
+def rationale(text: str, mode: Mode) -> str:
+    """The reasoning in a model's text: what stands before the last marker, or all without one.
+
+    A direct answer has none, unless the model gave one unasked before a marker.
+    """
+    matches = list(MARKER.finditer(text))
+    if matches:
+        return text[: matches[-1].start()].strip()
+    return text.strip() if mode == "cot" else ""
 
 
 def drop_thoughts(text: str) -> str:

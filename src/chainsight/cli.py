@@ -8,6 +8,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,8 @@ import typer
 from chainsight import __version__
 from chainsight.errors import ChainsightError
 from chainsight.options import AsJson, ConfigPath, Settings, configuration, err, out, print_json
+from chainsight.promotion import commands as promotion
+from chainsight.serving import commands as serving
 from chainsight.stages import STAGES
 
 app = typer.Typer(
@@ -130,6 +133,35 @@ def submit(
     if done.interrupted:
         raise typer.Exit(130)  # as shells say of ctrl-c
     return done.check()
+
+
+@app.command()
+def upload(
+    config: ConfigPath,
+    host: Host = None,
+    namespace: Namespace = None,
+    pipeline: Annotated[
+        list[str] | None,
+        typer.Option(help="train, align or evaluate; may be given again. Default: all three."),
+    ] = None,
+    allow_tags: AllowTags = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload pipelines to Kubeflow Pipelines where they are new; start no run."""
+    from pipelines.compiled import compilers
+    from pipelines.submit import Target
+    from pipelines.submit import upload as send
+
+    resolved, target = configuration(config, settings), Target(host, namespace)
+    done = []
+    for one in send(resolved, target, compilers(pipeline), allow_tags=allow_tags):
+        news = "uploaded" if one.uploaded else "was there"
+        line = f"{one.pipeline} {one.version} {one.version_id} ({news})"
+        (err if as_json else out).print(line, highlight=False, markup=False, soft_wrap=True)
+        done.append(asdict(one))
+    if as_json:
+        print_json(done)
 
 
 @app.command()
@@ -315,8 +347,18 @@ def evaluate(
         show_scores(out, summary["models"], "Accuracy (± standard error)")
 
 
+app.command("serve")(serving.serve)
+app.command("fetch")(serving.fetch)
+
 for _name in STAGES:
     app.command(_name)(evaluate if _name == "evaluate" else _stage_command(_name))
+
+
+app.command("promote")(promotion.promote)
+app.command("rollback")(promotion.rollback)
+app.command("history")(promotion.history)
+app.command("diff")(promotion.diff)
+app.command("watch-registry")(promotion.watch_registry)
 
 
 def _version(value: bool) -> None:

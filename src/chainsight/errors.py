@@ -25,6 +25,10 @@ class StoreError(ChainsightError):
     """An artifact is missing, damaged, or its store cannot keep the commit protocol."""
 
 
+class ArtifactError(StoreError):
+    """The store answers, but this artifact is missing, damaged, or of another store."""
+
+
 class CheckpointError(ChainsightError):
     """A model checkpoint is incomplete, damaged or of a refused format."""
 
@@ -43,6 +47,10 @@ class NoPairsError(ChainsightError):
 
 class TrackingError(ChainsightError):
     """MLflow cannot be reached or refuses, where its answer is needed."""
+
+
+class PromotionError(ChainsightError):
+    """A promotion cannot be made, or the log of promotions is damaged."""
 
 
 class LaunchError(ChainsightError):

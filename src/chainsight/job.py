@@ -41,6 +41,7 @@ _WITHOUT_RESULT = (
     "options.py",
     "progress.py",
     "promotion/",
+    "pyfunc.py",
     "report/",
     "serving/",
     "tracking/",

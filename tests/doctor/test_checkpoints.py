@@ -58,6 +58,18 @@ def test_code_in_a_checkpoint_is_told(ours: Path) -> None:
     assert "code in a checkpoint is refused" in look(ours).finding
 
 
+def test_an_adapter_is_a_checkpoint_and_a_folder_that_is_both_is_none(
+    tmp_path: Path, ours: Path
+) -> None:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    shutil.copy(ours / "model.safetensors", folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text("{}")
+    assert look(folder).level == "ok"
+    (folder / "config.json").write_text("{}")
+    assert "config.json and adapter_config.json" in look(folder).finding
+
+
 def test_looking_imports_no_torch_and_no_client_of_a_service() -> None:
     heavy = ["torch", "transformers", "mlflow", "openai", "kubernetes", "kfp", "boto3"]
     code = (

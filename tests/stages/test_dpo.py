@@ -2,15 +2,17 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from chainsight.config import DpoSection
+from chainsight.config import DpoSection, SftSection
 from chainsight.errors import ChainsightError
 from chainsight.records import Example, Pair
-from chainsight.stages import dpo
+from chainsight.stages import dpo, sft
+from chainsight.store import LocalStore
 from chainsight.training import dpo as loops
 from chainsight.training import resume
 from chainsight.training.data import dpo_collator
@@ -227,3 +229,38 @@ def test_an_empty_response_is_a_pair_like_any_other(world):
     world.write("pairs", [Pair(world.examples[0].id, "It is 0.", "", 0, 1)], Pair)
     aligned, _ = align(world, epochs=3)
     assert history(aligned)[-1]["rewards/rejected"] == 0.0
+
+
+def test_an_adapter_on_an_adapter_in_the_store_answers_as_the_merged_weights(world, pairs):
+    """SFT's adapter is the policy; DPO's own names it by its address in the store."""
+    options = {"tuning": "lora", "lora_rank": 2, "max_steps": 2, "lora_save": "adapter"}
+    policy = world.folder("policy")
+    fast = FAST | options
+    sft.run(
+        SftSection(**fast),
+        examples=world.root / "examples",
+        rationales=world.root / "rationales",
+        policy=policy,
+        context=world.context("sft"),
+    )
+    store = LocalStore(world.root / "store")
+    nothing = {"config": {}, "inputs": {}, "input_digests": {}, "metrics": {}, "seconds": 0.0}
+    store.commit(policy, kind="policy", key="k", stage="sft", code_version="t", **nothing)
+    uri = store.artifact_uri("policy", "k")
+    found = []
+    for kept in ("adapter", "merged"):
+        aligned = world.folder(f"aligned-{kept}")
+        context = replace(world.context(kept), inputs={"policy": uri}, fetch=store.fetch)
+        dpo.run(
+            DpoSection(**(fast | {"lora_save": kept})),
+            examples=world.root / "examples",
+            pairs=world.root / "pairs",
+            policy=store.fetch(uri),
+            aligned=aligned,
+            context=context,
+        )
+        found.append(checkpoint.load(aligned, fetch=store.fetch).model.state_dict())
+    seal = json.loads((world.root / "aligned-adapter" / "chainsight.json").read_text())
+    assert (seal["base_model"]["ref"], seal["base_model"]["stored"]) == (uri, True)
+    assert seal["base"] == checkpoint.fingerprint(store.fetch(uri))
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())

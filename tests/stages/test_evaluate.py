@@ -14,7 +14,6 @@ from chainsight.context import Context, Task
 from chainsight.errors import CheckpointError, ConfigError, RecordError
 from chainsight.records import Example, Prediction, Score
 from chainsight.stages import evaluate
-from chainsight.stages.evaluate import Reading, read_answer
 
 SHORT = EvaluateSection(max_new_tokens=6, max_direct_tokens=4, batch_size=2)
 LETTERS = ("no", "yes")
@@ -220,26 +219,3 @@ def test_a_model_that_is_not_there_is_named(world: World) -> None:
 def test_a_registry_reference_needs_a_registry(world: World) -> None:
     with pytest.raises(ConfigError, match=r"set run\.tracking_uri"):
         world.run({"x": "models:/m@champion"})
-
-
-@pytest.mark.parametrize(
-    ("text", "mode", "truncated", "value", "status"),
-    [
-        ("I see 14.\n\n### Answer: 14", "cot", False, "14", "marker"),
-        ("I see 14.", "cot", False, "", "no_marker"),
-        ("I see 14 and then", "cot", True, "", "truncated"),
-        ("", "cot", False, "", "empty"),
-        ("14", "direct", False, "14", "plain"),
-        (" **14.** \nbecause", "direct", False, "14", "plain"),
-        ("I see.\n### Answer: 14", "direct", False, "14", "marker"),
-        ("The answer is 14", "direct", False, "The answer is 14", "plain"),
-        ("14\nand so on and on", "direct", True, "14", "plain"),
-        ("14 and so on and on", "direct", True, "14 and so on and on", "truncated"),
-        ("14", "direct", True, "14", "truncated"),
-        ("  \n ", "direct", False, "", "empty"),
-    ],
-)
-def test_an_answer_is_read_as_its_mode_asks(
-    text: str, mode: records.Mode, truncated: bool, value: str, status: str
-) -> None:
-    assert read_answer(text, mode, truncated=truncated) == Reading(value, status)

@@ -272,3 +272,26 @@ def test_a_loss_that_is_not_finite_ends_with_advice(world):
 def test_fewer_rows_than_a_batch_make_one_step(world):
     _, metrics = train(world, "few", batch_size=32, device_batch_size=8)
     assert metrics["num_steps"] == 1
+
+
+def test_an_adapter_kept_apart_answers_as_the_merged_weights(world):
+    options = {"tuning": "lora", "lora_rank": 2, "lora_alpha": 4, "max_steps": 3}
+    for dtype in ("float32", "bfloat16"):
+        model = {"dtype": dtype}
+        merged, metrics = train(world, f"merged-{dtype}", model=model, **options)
+        kept, same = train(world, f"kept-{dtype}", model=model, lora_save="adapter", **options)
+        assert same == metrics
+        names = {path.name for path in kept.iterdir()}
+        assert "history.jsonl" in names
+        assert "model.safetensors" not in names
+        ours, theirs = (
+            checkpoint.load(folder, dtype=dtype).model.state_dict() for folder in (kept, merged)
+        )
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    size = (kept / "adapter_model.safetensors").stat().st_size
+    assert size < 0.2 * (merged / "model.safetensors").stat().st_size
+
+
+def test_an_adapter_to_keep_needs_adapters():
+    with pytest.raises(ValueError, match="needs tuning: lora"):
+        SftSection(lora_save="adapter")

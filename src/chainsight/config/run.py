@@ -96,6 +96,10 @@ class RunConfig(Section):
         object.__setattr__(self, "register_", section)  # frozen for others
         return self
 
+    def champion_model(self) -> str:
+        """The registered model whose alias `champion` production follows."""
+        return self.register_.champion_name or self.register_.model_name
+
     def section(self, stage: str) -> Section:
         """The settings of the stage `stage`."""
         found: Section = getattr(self, _field(stage))

@@ -93,6 +93,9 @@ class TrainingSection(Section):
     """Rank of the adapters (ours)."""
     lora_alpha: Count = 128
     """Scale of the adapters (ours)."""
+    lora_save: Literal["merged", "adapter"] = "merged"
+    """Write whole weights, or the adapters alone: a hundredth of the size, but of no use without
+    the very base they were trained on, which then has to be kept."""
     epochs: Positive = 1.0
     """Passes over the data."""
     max_steps: Count | None = None
@@ -111,12 +114,14 @@ class TrainingSection(Section):
     """Steps between checkpoints for resume (ours)."""
 
     @model_validator(mode="after")
-    def _divisible(self) -> "TrainingSection":
+    def _consistent(self) -> "TrainingSection":
         if self.batch_size % self.device_batch_size:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of device_batch_size "
                 f"{self.device_batch_size}; change one of them"
             )
+        if self.lora_save == "adapter" and self.tuning != "lora":
+            raise ValueError("lora_save: adapter needs tuning: lora, for there is none otherwise")
         return self
 
 

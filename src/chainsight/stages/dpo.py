@@ -45,7 +45,8 @@ def run(
     trainer = dpo.build(loaded, rows, config, context)
     curve = loop.train(trainer, "dpo", trainer.num_steps)
     base = checkpoint.fingerprint(policy)
-    loop.save_trained(trainer, loaded, aligned, base=base, curve=curve)
+    on = setup.kept_on(policy, loaded, config, context, context.inputs.get("policy"))
+    loop.save_trained(trainer, loaded, aligned, base=base, on=on, curve=curve)
     last = {name.replace("rewards/", "final_reward_"): curve[-1][name] for name in CURVES}
     num_cut = sum(
         cut(text, config.max_words) != text

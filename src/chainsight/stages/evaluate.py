@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from chainsight import answers, records
-from chainsight.answers import Answer
+from chainsight import records
 from chainsight.config import EvaluateSection
 from chainsight.context import Context, Task
 from chainsight.errors import ConfigError, RecordError
@@ -21,13 +20,11 @@ from chainsight.records import Example, Mode, Prediction, Score
 from chainsight.scoring import aggregate, benchmark_fingerprint, flat_metrics, summarize
 
 if TYPE_CHECKING:  # torch comes with them: imported only where a model is asked
+    from chainsight.vlm.asking import Reply
     from chainsight.vlm.checkpoint import Loaded
-    from chainsight.vlm.sampling import Generated
 
 BLOCK_BATCHES = 32
 """Batches whose predictions are kept together: what a kill can cost."""
-PLAIN = "plain"
-"""Status of a direct answer that is just the answer, as asked."""
 OWN_NAMES = ("base", "policy", "aligned")
 
 
@@ -201,60 +198,29 @@ def _evaluate_model(
 def _ask(
     name: str, loaded: "Loaded", block: _Block, config: EvaluateSection, task: Task
 ) -> Iterator[Prediction]:
-    from chainsight.vlm.sampling import generate
-    from chainsight.vlm.template import student
+    from chainsight.vlm.asking import ask
 
     longest = config.max_new_tokens if block.mode == "cot" else config.max_direct_tokens
-    for start in range(0, len(block.examples), config.batch_size):
-        batch = block.examples[start : start + config.batch_size]
-        asked = [student(example, block.mode) for example in batch]
-        said = generate(loaded, asked, max_new_tokens=longest)
-        for example, prompt, (generated,) in zip(batch, asked, said, strict=True):
-            yield _judge(name, example, block.mode, prompt.text, generated)
-        task.advance(len(batch))
+    sizes = {"max_new_tokens": longest, "batch_size": config.batch_size}
+    said = ask(loaded, block.examples, block.mode, **sizes)
+    for example, reply in zip(block.examples, said, strict=True):
+        yield _judge(name, example, block.mode, reply)
+        task.advance()
 
 
-def _judge(
-    name: str, example: Example, mode: Mode, prompt: str, generated: "Generated"
-) -> Prediction:
-    answer = read_answer(generated.text, mode, truncated=generated.truncated)
-    metric = METRICS[example.metric]
+def _judge(name: str, example: Example, mode: Mode, reply: "Reply") -> Prediction:
+    answer, metric = reply.reading, METRICS[example.metric]
     return Prediction(
         model=name,
         example_id=example.id,
         mode=mode,
-        prompt=prompt,
-        text=generated.text,
+        prompt=reply.prompt,
+        text=reply.text,
         answer=answer.value,
         status=answer.status,
         score=metric.score(answer.value, example.references, choices=example.choices),
-        num_tokens=generated.num_tokens,
+        num_tokens=reply.num_tokens,
     )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The answer in a model's text and how it was found."""
-
-    value: str
-    status: str
-
-
-def read_answer(text: str, mode: Mode, *, truncated: bool = False) -> Reading:
-    """What a model answered: after the marker, or for the direct prompt the first line.
-
-    A first line that the token limit cut is scored as it stands, under the status truncated;
-    a chain that was cut has no answer yet. Both modes are cleaned alike (emphasis, quotes, one
-    trailing period), so that neither gains by it.
-    """
-    found: Answer = answers.extract(text, truncated=truncated)
-    if mode == "cot" or found.status == "marker":
-        return Reading(found.value, found.status)
-    line, newline, _ = text.strip().partition("\n")
-    value = answers.clean(line)
-    if not value:
-        return Reading("", "empty")
-    return Reading(value, "truncated" if truncated and not newline else PLAIN)
 
 
 def _source(name: str, ref: str | Path, context: Context) -> _Source:
@@ -287,4 +253,5 @@ def _load(source: _Source, context: Context) -> "Loaded":
         revision=model.revision if source.ref == model.base else None,
         dtype=model.dtype,
         attention=model.attention,
+        fetch=context.fetch,
     )

@@ -89,7 +89,9 @@ def make_blocks(
     with context.progress.task("sample", total, "questions", done=done) as task:
         if todo:
             model = context.model
-            loaded = checkpoint.load(policy, dtype=model.dtype, attention=model.attention)
+            loaded = checkpoint.load(
+                policy, dtype=model.dtype, attention=model.attention, fetch=context.fetch
+            )
             for block in todo:
                 sample_block(loaded, block, config, context.seed)
                 task.advance(len(block.questions))

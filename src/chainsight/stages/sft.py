@@ -46,7 +46,8 @@ def run(
     trainer = sft.build(loaded, rows.kept, config, context)
     curve = loop.train(trainer, "sft", trainer.num_steps)
     base = checkpoint.fingerprint(context.model.base, context.model.revision)
-    loop.save_trained(trainer, loaded, policy, base=base, curve=curve)
+    on = setup.kept_on(context.model.base, loaded, config, context)
+    loop.save_trained(trainer, loaded, policy, base=base, on=on, curve=curve)
     return {
         "num_direct": rows.counts["direct"],
         "num_cot": rows.counts["cot"],

@@ -17,8 +17,10 @@ from chainsight.store.manifest import FileEntry, Manifest
 __all__ = ["FileEntry", "LocalStore", "Manifest", "Store", "held", "open_store"]
 
 
-def open_store(uri: str, cache: Path) -> Store:
+def open_store(uri: str, cache: Path, *, read_only: bool = False) -> Store:
     """Open a folder or `s3://bucket/prefix`; `cache` keeps the local copies of S3's artifacts.
+
+    `read_only` leaves out the try whether it can be written: readers may have no right to.
 
     ConfigError for an address of another form, StoreError when the store cannot be used.
     """
@@ -30,7 +32,8 @@ def open_store(uri: str, cache: Path) -> Store:
         store: Store = _s3_store(uri, rest, cache)
     else:
         store = LocalStore(Path(unquote(rest) if match else rest))
-    store.probe()
+    if not read_only:
+        store.probe()
     return store
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chainsight.errors import StoreError
+from chainsight.errors import ArtifactError, StoreError
 from chainsight.store.manifest import FileEntry, Manifest, checked_name, scan, sha256_of_file
 
 DAY_SECONDS = 86_400.0
@@ -61,7 +61,9 @@ class Store(ABC):
         kind, key = self._split(uri)
         manifest = self.find(kind, key)
         if manifest is None:
-            raise StoreError(f"{uri}: there is no such artifact; run the stage that writes {kind}")
+            raise ArtifactError(
+                f"{uri}: there is no such artifact; run the stage that writes {kind}"
+            )
         return manifest
 
     def list(self, kind: str) -> Iterator[Manifest]:
@@ -82,6 +84,27 @@ class Store(ABC):
         manifest = artifact if isinstance(artifact, Manifest) else self.load(artifact)
         light = tuple(entry for entry in manifest.files if not entry.path.endswith(WEIGHTS))
         return self._fetch(manifest, light)
+
+    def verify(self, artifact: str | Manifest) -> Manifest:
+        """Read every byte of an artifact where it lies and compare sizes and sha256.
+
+        No local copy is made, and none that was made before is trusted. ArtifactError names a
+        missing, damaged or strange file; StoreError when the store itself does not answer.
+        """
+        manifest = artifact if isinstance(artifact, Manifest) else self.load(artifact)
+        self._check_sizes(manifest)
+        folder = f"{manifest.kind}/{manifest.key}/{manifest.attempt}"
+        known = {f"{folder}/{entry.path}" for entry in manifest.files}
+        if strangers := set(self.names(folder)) - known:
+            raise ArtifactError(
+                f"{self.uri}/{min(strangers)}: this file is not of the artifact, which nobody may "
+                "change; delete the file"
+            )
+        for entry in manifest.files:
+            if (found := self._sha256(manifest, entry)) != entry.sha256:
+                what = f"expected sha256 {entry.sha256}, found {found}"
+                raise self._damaged_file(manifest, entry, what)
+        return manifest
 
     def commit(
         self,
@@ -200,6 +223,10 @@ class Store(ABC):
     def _size(self, manifest: Manifest, entry: FileEntry) -> int | None: ...
 
     @abstractmethod
+    def _sha256(self, manifest: Manifest, entry: FileEntry) -> str:
+        """Of the file's bytes as they lie in the store now."""
+
+    @abstractmethod
     def _keys(self, kind: str) -> Iterable[str]:
         """Keys that have a manifest."""
 
@@ -236,7 +263,9 @@ class Store(ABC):
     def _split(self, uri: str) -> tuple[str, str]:
         kind, _, key = uri.removeprefix(f"{self.uri}/").rstrip("/").partition("/")
         if not uri.startswith(f"{self.uri}/") or not key or "/" in key:
-            raise StoreError(f"{uri}: not an artifact of this store, expected {self.uri}/KIND/KEY")
+            raise ArtifactError(
+                f"{uri}: not an artifact of this store, expected {self.uri}/KIND/KEY"
+            )
         return kind, key
 
     def _is_published(self, attempt: Attempt) -> bool:
@@ -260,9 +289,9 @@ class Store(ABC):
                 manifest, entry, f"expected sha256 {entry.sha256}, found {found}"
             )
 
-    def _damaged_file(self, manifest: Manifest, entry: FileEntry, what: str) -> StoreError:
+    def _damaged_file(self, manifest: Manifest, entry: FileEntry, what: str) -> ArtifactError:
         where = self.artifact_uri(manifest.kind, manifest.key)
         return self._damaged(where, f"{manifest.attempt}/{entry.path}: {what}")
 
-    def _damaged(self, where: str, what: str) -> StoreError:
-        return StoreError(f"{where}: {what}; delete the folder {where} and run again")
+    def _damaged(self, where: str, what: str) -> ArtifactError:
+        return ArtifactError(f"{where}: {what}; delete the folder {where} and run again")

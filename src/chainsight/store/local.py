@@ -11,8 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from chainsight.errors import StoreError
 from chainsight.store.base import ATTEMPT, Attempt, Store, unwritable
-from chainsight.store.manifest import FileEntry, Manifest, checked_path, walk
+from chainsight.store.manifest import FileEntry, Manifest, checked_path, sha256_of_file, walk
 
+MLFLOWS_NOTE = PurePosixPath("registered_model_meta")
+"""What MLflow writes into a local model's own folder when it loads it from the registry."""
 _DRAFT = ".draft-"
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 
@@ -159,7 +161,7 @@ class LocalStore(Store):
 
     def _refuse_strangers(self, manifest: Manifest, folder: Path) -> None:
         known = {PurePosixPath(entry.path) for entry in manifest.files}
-        if strangers := set(walk(folder)) - known:
+        if strangers := set(walk(folder)) - known - {MLFLOWS_NOTE}:
             raise StoreError(
                 f"{folder / min(strangers)}: this file is not of the artifact, which nobody may "
                 "change; delete the file"
@@ -168,6 +170,15 @@ class LocalStore(Store):
     def _size(self, manifest: Manifest, entry: FileEntry) -> int | None:
         path = self._folder(manifest) / entry.path
         return path.stat().st_size if path.is_file() else None
+
+    def _sha256(self, manifest: Manifest, entry: FileEntry) -> str:
+        path = self._folder(manifest) / entry.path
+        try:
+            return sha256_of_file(path)
+        except FileNotFoundError as error:
+            raise self._damaged_file(manifest, entry, "it is missing") from error
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error}); check the rights") from error
 
     def _keys(self, kind: str) -> tuple[str, ...]:
         return tuple(

@@ -1,9 +1,10 @@
 """A store in S3 or in what speaks its language: the only module that imports boto3."""
 
+import hashlib
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -200,6 +201,29 @@ class S3Store(Store):
                 if _code(error) in _MISSING:
                     return None
                 raise
+
+    def _sha256(self, manifest: Manifest, entry: FileEntry) -> str:
+        name = self._key(manifest.kind, manifest.key, manifest.attempt, entry.path)
+        with self._clear_errors():
+            for tried in range(_NUM_TRIES):
+                try:
+                    return self._streamed_sha256(name)
+                except _BROKEN_STREAM:  # boto3 repeats requests, but not the reading of a body
+                    if tried == _NUM_TRIES - 1:
+                        raise
+                except ClientError as error:
+                    if _code(error) not in _MISSING:
+                        raise
+                    raise self._damaged_file(manifest, entry, "it is missing") from error
+        raise AssertionError("unreachable")
+
+    def _streamed_sha256(self, name: str) -> str:
+        digest = hashlib.sha256()
+        body = self._client.get_object(Bucket=self._bucket, Key=name)["Body"]
+        with closing(body):
+            for chunk in body.iter_chunks(2**20):
+                digest.update(chunk)
+        return digest.hexdigest()
 
     def _keys(self, kind: str) -> tuple[str, ...]:
         prefix = self._key(kind, "")

@@ -1,8 +1,9 @@
 """MLflow's model registry: versions by reference, tags, aliases. Failures are errors."""
 
+import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,9 @@ OVERRIDE = "chainsight.override"
 """Tag of a version: why it may be champion without a passed gate. Set by people."""
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 """Aliases: the model in use, the newest candidate that passed, the champion before."""
+
+_RACES = 8
+_RACED = re.compile(r"unique|duplicate|stale|expected to (update|delete)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,25 @@ class Registry:
         with self._explained(f"no version {number} of {name!r}"):
             return _version(self._client.get_model_version(name, str(number)))
 
+    def get(self, name: str, number: int) -> Version | None:
+        """One version by its number, or None: versions can be deleted."""
+        from mlflow.exceptions import MlflowException
+
+        with self._explained(f"cannot look up version {number} of {name!r}"):
+            try:
+                return _version(self._client.get_model_version(name, str(number)))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        return None
+
+    def files_uri(self, version: Version) -> str:
+        """Where the files of a version are, through any copies."""
+        with self._explained(f"cannot tell where the files of {version.uri} are"):
+            return str(
+                self._client.get_model_version_download_uri(version.name, str(version.number))
+            )
+
     def find(self, name: str, tag: str, value: str) -> Version | None:
         """The oldest version with this tag, or None."""
         return next((v for v in self.versions(name) if v.tags.get(tag) == value), None)
@@ -119,6 +142,33 @@ class Registry:
             )
         return self.version(name, int(made.version))
 
+    def copy(self, version: Version, name: str, *, without: Collection[str] = ()) -> Version:
+        """The version of the model `name` with the content of `version`: by reference, made once.
+
+        Tags, run and description come along, but not the tags in `without`. Of copies that were
+        raced the oldest stays; MLflow itself would keep them all.
+        """
+        digest = version.tags[CONTENT_DIGEST]
+        known = self.find(name, CONTENT_DIGEST, digest)
+        if known is not None:
+            return known
+        with self._explained(f"cannot look up {version.uri}"):
+            description = self._client.get_model_version(
+                version.name, str(version.number)
+            ).description
+        made = self.create(
+            name,
+            version.uri,
+            run_id=version.run_id or None,
+            tags={key: value for key, value in version.tags.items() if key not in without},
+            description=description or "",
+        )
+        oldest = self.find(name, CONTENT_DIGEST, digest)
+        if oldest is None or oldest.number == made.number:
+            return made
+        self.delete(made)
+        return oldest
+
     def delete(self, version: Version) -> None:
         """Delete a version; its files stay, its aliases go without a word."""
         with self._explained(f"cannot delete {version.uri}"):
@@ -140,12 +190,16 @@ class Registry:
     def set_alias(self, version: Version, alias: str) -> None:
         """Move `alias` to a version; atomic."""
         with self._explained(f"cannot set alias {alias!r} of {version.name!r}"):
-            self._client.set_registered_model_alias(version.name, alias, str(version.number))
+            _unless_raced(
+                lambda: self._client.set_registered_model_alias(
+                    version.name, alias, str(version.number)
+                )
+            )
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Take `alias` away."""
         with self._explained(f"cannot delete alias {alias!r} of {name!r}"):
-            self._client.delete_registered_model_alias(name, alias)
+            _unless_raced(lambda: self._client.delete_registered_model_alias(name, alias))
 
     def resolve(self, reference: str) -> Version:
         """The version that `models:/NAME@ALIAS` or `models:/NAME/NUMBER` means."""
@@ -173,6 +227,23 @@ class Registry:
         metrics = [Metric(clean(key), float(value), now, 0) for key, value in values.items()]
         with self._explained(f"cannot log metrics on run {run_id}"):
             self._client.log_batch(run_id, metrics=metrics)
+
+
+def _unless_raced(request: Callable[[], object]) -> None:
+    """Make a request about an alias, again if another's came between.
+
+    MLflow looks whether the alias is there, then inserts or updates it: of two who set a new one
+    at once, one is told of a row that exists or is gone.
+    """
+    for tried in range(_RACES):
+        try:
+            request()
+        except failures() as error:
+            if tried == _RACES - 1 or not _RACED.search(str(error)):
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**tried))  # noqa: S311 - no secret
+        else:
+            return
 
 
 def _version(found: Any) -> Version:

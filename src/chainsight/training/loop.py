@@ -18,7 +18,7 @@ from chainsight.context import Context
 from chainsight.errors import ChainsightError
 from chainsight.training import parallel, resume
 from chainsight.training.data import deal
-from chainsight.training.setup import VISION, sharded
+from chainsight.training.setup import VISION, adapter_of, sharded
 from chainsight.vlm import checkpoint
 
 NOT_A_CURVE = frozenset({"epoch", "step", "total_flos"})
@@ -215,20 +215,26 @@ def save_trained(
     folder: Path,
     *,
     base: str,
+    on: checkpoint.Base | None,
     curve: list[dict[str, float]],
 ) -> None:
-    """Write the trained model, adapters merged, and its curve beside it.
+    """Write the trained model and its curve beside it.
 
+    Adapters are merged, unless `on` says which base they are to be loaded on.
     Called by all ranks; the leader writes.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     parallel.make_whole(model)
     if not parallel.leads():
         return
-    merged = hasattr(model, "merge_and_unload")
-    model = model.merge_and_unload() if merged else model
-    kept = checkpoint.Loaded(model, loaded.processor, loaded.template, folder, loaded.device)
-    kind = "lora-merged" if merged else "full"
-    checkpoint.save(kept, folder, base=base, kind=kind, dtype=trainer.context.model.dtype)
+    dtype = trainer.context.model.dtype
+    if on is not None:
+        checkpoint.save_adapter(adapter_of(model), folder, on=on, base=base, dtype=dtype)
+    else:
+        merged = hasattr(model, "merge_and_unload")
+        model = model.merge_and_unload() if merged else model
+        kept = checkpoint.Loaded(model, loaded.processor, loaded.template, folder, loaded.device)
+        kind = "lora-merged" if merged else "full"
+        checkpoint.save(kept, folder, base=base, kind=kind, dtype=dtype)
     with (folder / "history.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(entry, sort_keys=True) + "\n" for entry in curve)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
 from trl.trainer.utils import disable_dropout_in_model
 
 from chainsight.config import TrainingSection
@@ -45,11 +46,47 @@ def load_for_training(
         "revision": revision,
         "dtype": dtype,
         "attention": context.model.attention,
+        "fetch": context.fetch,
     }
     if sharded(context) and not parallel.leads():
         return checkpoint.outline(ref, **kind)
     device = torch.device("cpu") if sharded(context) else None  # only its piece comes to the GPU
     return checkpoint.load(ref, **kind, device=device)
+
+
+def kept_on(
+    ref: str | Path,
+    loaded: checkpoint.Loaded,
+    config: TrainingSection,
+    context: Context,
+    uri: str | None = None,
+) -> checkpoint.Base | None:
+    """The base that the adapter is to be saved for, or None if it is to be merged.
+
+    `uri` is where the base lies in the store; a folder outside of it is named by its path.
+    """
+    if config.lora_save == "merged" or not parallel.leads():
+        return None
+    seal = checkpoint.check_files(loaded.folder, digests=False)  # compared when it was loaded
+    digest = checkpoint.content_digest(loaded.folder, seal)
+    if uri is not None:
+        return checkpoint.Base(uri, digest, stored=True)
+    revision = context.model.revision if ref == context.model.base else None
+    known = str(ref) == "builtin:tiny" or not Path(ref).is_dir()
+    return checkpoint.Base(str(ref if known else Path(ref).absolute()), digest, revision)
+
+
+def adapter_of(model: Any) -> checkpoint.Adapter:
+    """The adapter that was trained in `model`, a PeftModel."""
+    changed = [(n, module) for n, module in model.named_modules() if isinstance(module, LoraLayer)]
+    layers = {name.removeprefix(checkpoint.PREFIX): _pair(module) for name, module in changed}
+    config = model.peft_config["default"]
+    return checkpoint.Adapter(config.r, config.lora_alpha, layers)
+
+
+def _pair(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    return a.detach(), b.detach()
 
 
 def sharded(context: Context) -> bool:

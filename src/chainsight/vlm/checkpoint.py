@@ -1,14 +1,15 @@
 """Model checkpoints: verify, load, save. Safetensors only, no code, sha256 of every file.
 
 A checkpoint of ours holds `chainsight.json` beside the weights: what it is and each file's
-digest. Checkpoints of others have none; they get every check but that one.
+digest, and `MLmodel`, by which MLflow loads it. Checkpoints of others have none; they get every
+check but that one. An adapter is loaded on its base and is a whole model from then on.
 """
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,32 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from chainsight.errors import CheckpointError
+from chainsight.vlm import adapter, fitting, mlmodel
+from chainsight.vlm.adapter import PREFIX, Adapter, Base
 from chainsight.vlm.files import (
     BUILTIN,
     FORMAT,
     SEAL,
     check_files,
+    content_digest,
+    fetch_artifact,
     fingerprint,
-    model_files,
+    is_adapter,
     resolve,
+    sealed_files,
     sha256,
 )
 from chainsight.vlm.template import Template
 
 __all__ = [
     "BUILTIN",
+    "PREFIX",
     "SEAL",
+    "Adapter",
+    "Base",
     "Loaded",
+    "check_files",
+    "content_digest",
     "fingerprint",
     "load",
     "needing_space",
@@ -41,6 +52,7 @@ __all__ = [
     "quiet",
     "resolve",
     "save",
+    "save_adapter",
     "seal",
     "verify",
 ]
@@ -93,16 +105,47 @@ def load(
     dtype: str = "float32",
     attention: str = "sdpa",
     device: torch.device | None = None,
+    fetch: Callable[[str], Path] = fetch_artifact,
 ) -> Loaded:
     """Verify a checkpoint and load it: `builtin:tiny`, a folder or a hub id.
+
+    An adapter is added to its base, which is verified, too; `fetch` gives the folder of a base
+    that lies in a store.
 
     Raises:
         CheckpointError: it is missing, damaged, of a refused format, or does not fit its
             architecture; the message names the file or tensor and the way out.
+        StoreError: an adapter's base is not in its store.
     """
-    folder = resolve(ref, revision)
-    seal = verify(folder)
     place = device or default_device()
+    folder = resolve(ref, revision)
+    model, processor, seal = _load_parts(ref, folder, dtype, attention, place, fetch)
+    template = Template(processor, system_prompt=bool(seal.get("system_prompt", True)))
+    model.eval()
+    return Loaded(model.to(place), processor, template, folder, place)
+
+
+def _load_parts(
+    ref: str | Path,
+    folder: Path,
+    dtype: str,
+    attention: str,
+    place: torch.device,
+    fetch: Callable[[str], Path],
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Model, processor and the seal of the whole checkpoint; an adapter's model is merged."""
+    own = verify(folder)
+    if not is_adapter(folder):
+        return *_load_whole(ref, folder, dtype, attention), own
+    base, where = _located(folder, own, fetch)
+    model, processor, seal = _load_parts(base.ref, where, dtype, attention, place, fetch)
+    _check_base(folder, base, where)
+    adapter.merge(model.to(place), folder)
+    return model, processor, seal
+
+
+def _load_whole(ref: str | Path, folder: Path, dtype: str, attention: str) -> tuple[Any, Any]:
+    fitting.check_architecture(ref, folder)
     models: Any = AutoModelForImageTextToText
     processors: Any = AutoProcessor
     local: Any = {"trust_remote_code": False, "local_files_only": True}
@@ -121,14 +164,37 @@ def load(
     except (OSError, ValueError, KeyError, TypeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise CheckpointError(f"{ref}: does not load: {reason}") from error
-    _refuse_misfits(ref, info)
-    template = Template(processor, system_prompt=bool(seal.get("system_prompt", True)))
-    model.eval()
-    return Loaded(model.to(place), processor, template, folder, place)
+    fitting.check_tensors(ref, info)
+    fitting.check_processor(ref, model, processor)
+    if processor.chat_template is None:  # older checkpoints keep it with the tokenizer
+        processor.chat_template = processor.tokenizer.chat_template
+    return model, processor
+
+
+def _located(
+    folder: Path, seal: Mapping[str, Any], fetch: Callable[[str], Path]
+) -> tuple[Base, Path]:
+    base = adapter.base_of(folder, seal)
+    return base, adapter.locate(base, fetch)
+
+
+def _check_base(folder: Path, base: Base, where: Path) -> None:
+    """Refuse a base other than the adapter's own; its files were verified just before."""
+    found = content_digest(where, check_files(where, digests=False))
+    if found != base.sha256:
+        raise CheckpointError(
+            f"{folder}: its base {base.ref} has sha256 {found}, the adapter was trained on "
+            f"{base.sha256}; give the base as it was then"
+        )
 
 
 def outline(
-    ref: str | Path, *, revision: str | None = None, dtype: str = "float32", attention: str = "sdpa"
+    ref: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str = "float32",
+    attention: str = "sdpa",
+    fetch: Callable[[str], Path] = fetch_artifact,
 ) -> Loaded:
     """A checkpoint's model without its weights, for ranks that will get their part of them.
 
@@ -137,6 +203,8 @@ def outline(
     from accelerate import init_empty_weights  # type: ignore[import-untyped]  # only who trains has it
 
     folder = resolve(ref, revision)
+    while is_adapter(folder):  # a base has the shape of what is added to it
+        folder = _located(folder, check_files(folder, digests=False), fetch)[1]
     local: Any = {"trust_remote_code": False, "local_files_only": True}
     models: Any = AutoModelForImageTextToText
     processors: Any = AutoProcessor
@@ -177,7 +245,7 @@ def verify(folder: Path) -> dict[str, Any]:
 def save(
     loaded: Loaded, folder: Path, *, base: str, kind: str = "full", dtype: str = "float32"
 ) -> None:
-    """Write model, tokenizer, processor and chat template, and seal them.
+    """Write model, tokenizer, processor, chat template and MLflow's `MLmodel`, and seal them.
 
     The bytes depend on the weights alone. `kind` says how they were made: full or lora-merged.
 
@@ -188,7 +256,22 @@ def save(
     with quiet(), needing_space(folder):
         loaded.model.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size="5GB")
         loaded.processor.save_pretrained(folder)
+        mlmodel.write(folder, dtype=dtype)
     seal(folder, base=base, kind=kind, system_prompt=loaded.template.system_prompt)
+
+
+def save_adapter(made: Adapter, folder: Path, *, on: Base, base: str, dtype: str) -> None:
+    """Write an adapter and seal it, with the base that it is loaded on.
+
+    `base` is its origin as in every seal, `dtype` the base's precision in the training.
+
+    Raises:
+        CheckpointError: the disk is full.
+    """
+    with needing_space(folder):
+        adapter.write(folder, made, on)
+        mlmodel.write(folder, dtype=dtype)
+    seal(folder, base=base, kind="adapter", base_model=asdict(on))
 
 
 @contextmanager
@@ -204,20 +287,12 @@ def needing_space(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def seal(folder: Path, *, base: str, kind: str, system_prompt: bool) -> None:
-    """Write `chainsight.json`: the checkpoint's origin and each file's size and sha256."""
-    files = {p.name: {"sha256": sha256(p), "size": p.stat().st_size} for p in model_files(folder)}
-    content = {"format": FORMAT, "kind": kind, "base": base, "system_prompt": system_prompt}
-    text = json.dumps(content | {"files": files}, indent=1, sort_keys=True)
+def seal(folder: Path, *, base: str, kind: str, **more: Any) -> None:
+    """Write `chainsight.json`: the checkpoint's origin and each file's size and sha256.
+
+    `more` is `system_prompt`, of a whole checkpoint, or `base_model`, of an adapter.
+    """
+    files = {p.name: {"sha256": sha256(p), "size": p.stat().st_size} for p in sealed_files(folder)}
+    content = {"format": FORMAT, "kind": kind, "base": base, **more, "files": files}
+    text = json.dumps(content, indent=1, sort_keys=True)
     (folder / SEAL).write_text(text + "\n", encoding="utf-8")
-
-
-def _refuse_misfits(ref: str | Path, info: dict[str, Any]) -> None:
-    for kind in ("missing", "unexpected", "mismatched"):
-        names = sorted(str(key) for key in info.get(f"{kind}_keys") or ())
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise CheckpointError(
-                f"{ref}: {kind} tensor {names[0]}{more}: the weights do not fit config.json; use "
-                "the configuration they were saved with"
-            )

@@ -48,16 +48,37 @@ def generate(
     Raises:
         RecordError: a picture is refused.
     """
-    if not prompts:
-        return []
     make = loaded.template.prompt_ids
-    rows = [Row(prompt.key, make(prompt), (), prompt.image) for prompt in prompts]
+    return continue_rows(
+        loaded,
+        [Row(prompt.key, make(prompt), (), prompt.image) for prompt in prompts],
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        num_candidates=num_candidates,
+        seed=seed,
+    )
+
+
+def continue_rows(
+    loaded: Loaded,
+    rows: Sequence[Row],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    num_candidates: int = 1,
+    seed: int = 0,
+) -> list[list[Generated]]:
+    """As `generate`, of prompts that are tokenised already."""
+    if not rows:
+        return []
     uniforms = None
     if temperature > 0:
         uniforms = torch.stack(
             [
-                _uniforms(seed, p.key, k, max_new_tokens)
-                for p in prompts
+                _uniforms(seed, row.key, k, max_new_tokens)
+                for row in rows
                 for k in range(num_candidates)
             ]
         ).to(loaded.device)

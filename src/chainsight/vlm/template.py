@@ -150,17 +150,28 @@ class Template:
             RecordError: the picture is refused.
             CheckpointError: the template does not place exactly one picture.
         """
-        width, height = open_image(prompt.image, prompt.key).size
+        messages = self._messages(self.neutral(prompt.text))
+        return self.conversation_ids(messages, prompt.image, prompt.key)
+
+    def conversation_ids(
+        self, messages: list[dict[str, Any]], image: bytes, key: str
+    ) -> tuple[int, ...]:
+        """Token ids of a conversation about one picture, up to where the next answer begins.
+
+        Its texts are taken as they are: pass them through `neutral` if they are not ours.
+        Raises as `prompt_ids`.
+        """
+        width, height = open_image(image, key).size
         sizes = self.processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
         count = sizes["num_image_tokens"][0]
-        text = self._render(self._messages(self.neutral(prompt.text)), answer_next=True)
+        text = self._render(messages, answer_next=True)
         text = text.replace(self.image_token, self.image_token * count)
         bos = self.tokenizer.bos_token
         own_start = bool(bos) and text.startswith(bos)
         ids = self.tokenizer(text, add_special_tokens=not own_start).input_ids
         if ids.count(self.image_id) != count:
             raise CheckpointError(
-                f"{prompt.key}: the chat template gives {ids.count(self.image_id)} image tokens, "
+                f"{key}: the chat template gives {ids.count(self.image_id)} image tokens, "
                 f"expected {count}; it must place the picture once"
             )
         return tuple(ids)

@@ -105,7 +105,7 @@ class Reconciler:
         """One look; whether it went well. With a service away it says so and changes nothing."""
         try:
             self.look()
-        except ChainsightError as error:
+        except (ChainsightError, OSError) as error:  # OSError: a disk, a mounted store
             self.health.failures += 1
             self.health.trouble = str(error)
             say("look failed", kind=type(error).__name__, why=error)

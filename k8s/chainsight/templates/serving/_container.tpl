@@ -8,7 +8,7 @@
   {{- include "chainsight.container" . | nindent 2 }}
   {{- if $vllm }}
   command: [vllm, serve, /model]
-  args: {{ concat (list (print "--served-model-name=" $model) "--host=0.0.0.0" (print "--port=" $serving.port) (print "--tensor-parallel-size=" $serving.gpus)) $serving.extraArgs | toJson }}
+  args: {{ concat (list (print "--served-model-name=" $model) "--host=0.0.0.0" (print "--port=" $serving.port) (print "--tensor-parallel-size=" $serving.gpus) "--generation-config=vllm" "--limit-mm-per-prompt={\"image\": 1}") $serving.extraArgs | toJson }}
   env:
   - {name: HOME, value: /tmp} # the image's own is root's
   - {name: XDG_CACHE_HOME, value: /tmp/cache}

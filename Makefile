@@ -5,10 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: help setup demo check test prove registry browser containers lock clean
+.PHONY: help setup demo check test prove registry browser chart chart-readme containers lock clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.ready  ## Make the virtual environment with everything in it
 
@@ -27,9 +27,10 @@ check: setup  ## Format, lint, types, import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python k8s/readme.py --check
 
 test: setup  ## The default tests: no network, no GPU, no key
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"  # two workers, one thread each
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow and not chart"  # two workers, one thread each
 
 prove: setup  ## The heavier proofs: runs through S3, runs and ranks killed, two processes against one (half an hour)
 	@$(BIN)/pytest -m "slow and not registry and not browser"
@@ -40,8 +41,14 @@ registry: setup  ## Promotion on a real PostgreSQL, S3 and MLflow, with crashes 
 browser: setup  ## The pages of MLflow in a headless chromium; pictures into docs/img
 	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry -m browser -rs $(REGISTRY_FLAGS)
 
+chart: setup  ## Lint, render and check the Helm chart without a cluster (a few minutes)
+	@PYTHON=$(BIN)/python k8s/prove.sh $(CHART_FLAGS)
+
 containers: setup  ## Build all images without network and run configs/smoke.yaml in them (docs/images.md)
 	@PYTHON=$(BIN)/python docker/prove.sh $(CONTAINERS_FLAGS)
+
+chart-readme: setup  ## Write the chart's README anew from its schema
+	@$(BIN)/python k8s/readme.py
 
 lock: setup  ## Resolve docker/requirements anew from pyproject.toml and constraints.txt
 	@PATH=$(BIN):$$PATH $(BIN)/python docker/lock.py

@@ -1,4 +1,4 @@
-# docker buildx bake -f docker/bake.hcl [--push] [cpu|gpu|STAGE]
+# docker buildx bake -f docker/bake.hcl [--push] [cpu|gpu|service|STAGE]
 #
 # All images at once, with shared layers built once. docker/build.sh does the same one by one on any
 # engine, and tags by content, checks sizes and writes images.lock.json besides.
@@ -11,7 +11,7 @@ variable "BASE_CPU" { default = "python:3.11-slim-bookworm" }
 variable "BASE_GPU" { default = "nvidia/cuda:13.0.1-base-ubuntu24.04" }
 variable "TORCH" { default = "cuda" }
 
-group "default" { targets = ["cpu", "gpu"] }
+group "default" { targets = ["cpu", "gpu", "service"] }
 
 target "cpu" {
   name = cpu_stage
@@ -27,6 +27,14 @@ target "gpu" {
   inherits = ["_all"]
   target = gpu_stage
   tags = ["${PREFIX}chainsight-${gpu_stage}:${TAG}"]
+}
+
+target "service" {
+  name = service
+  matrix = { service = ["mlflow"] }
+  inherits = ["_all"]
+  target = service
+  tags = ["${PREFIX}chainsight-${service}:${TAG}"]
 }
 
 target "_all" {

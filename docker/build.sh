@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the images of all stages, tag them by content, write images.lock.json, keep the budget.
+# Build the images of all stages and services, tag them by content, write images.lock.json, keep the budget.
 #
 #   docker/build.sh [--push] [--prefix REGISTRY/PATH/] [--wheelhouse FOLDER]
 #                   [--torch cuda|wheelhouse] [--base-cpu IMAGE] [--base-gpu IMAGE]
@@ -28,6 +28,7 @@ while [ $# -gt 0 ]; do
 done
 export DOCKER_BUILDKIT=1
 stages="prepare distill pair register sft sample dpo evaluate"
+services="mlflow"
 
 has_buildx() { "$docker" buildx version > /dev/null 2>&1; }
 id_of() { "$docker" image inspect --format '{{.Id}}' "$1"; }
@@ -65,10 +66,10 @@ if [ -n "$wheelhouse" ]; then # an image, for engines that know no named context
 fi
 
 names=()
-for stage in $stages; do
-    name=${prefix}chainsight-$stage:$tag
+for target in $stages $services; do
+    name=${prefix}chainsight-$target:$tag
     echo "building $name"
-    "$docker" build --quiet "${arguments[@]}" --target "$stage" --tag "$name" . > /dev/null
+    "$docker" build --quiet "${arguments[@]}" --target "$target" --tag "$name" . > /dev/null
     [ -z "$push" ] || "$docker" push --quiet "$name" > /dev/null
     names+=("$name")
 done
@@ -93,8 +94,8 @@ if [ -n "$sbom" ]; then
     }
     mkdir -p "$sbom"
     for name in "${names[@]}"; do
-        stage=${name##*chainsight-}
-        bill_of "$name" > "$sbom/${stage%%:*}.cdx.json"
+        target=${name##*chainsight-}
+        bill_of "$name" > "$sbom/${target%%:*}.cdx.json"
     done
 fi
 "$docker" image inspect "${names[@]}" "$base_cpu" "$base_gpu" \

@@ -1,12 +1,14 @@
 """pyproject.toml, constraints.txt -> docker/requirements: what goes into each image, with hashes.
 
-`make lock` runs it. Each stage's file holds every package of its image but torch, which has files
-of its own: the build that the package index serves (CUDA) is locked in torch-cuda.txt, another
-one (the CPU build, say) comes with a wheelhouse (docker/wheelhouse.sh).
+`make lock` runs it; `docker/lock.py mlflow` makes the lock of one service alone. Each stage's file
+holds every package of its image but torch, which has files of its own: the build that the package
+index serves (CUDA) is locked in torch-cuda.txt, another one (the CPU build, say) comes with a
+wheelhouse (docker/wheelhouse.sh).
 """
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +29,17 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 """What a stage imports beyond that: extras of pyproject.toml. Distill's image also runs the doctor,
 register's the closing summary, which both ask the hub; evaluate's also serves. As pair needs
 nothing, pair.txt is what all images have in common; the Dockerfile makes a shared layer of it."""
+SERVICES: dict[str, str] = {"mlflow": "tracking-server"}
+"""What runs beside the stages: a service's image holds the extra of this name and nothing of ours,
+so its lock is made from the extra alone."""
+UNUSED: dict[str, tuple[str, ...]] = {
+    "mlflow": (
+        *("scikit-learn", "scipy", "skops", "joblib", "narwhals", "threadpoolctl"),
+        *("matplotlib", "contourpy", "cycler", "fonttools", "kiwisolver", "pyparsing"),
+    )
+}
+"""Requirements that a server never imports: MLflow wants them for its model flavors. A third of the
+image; `docker/check_image.py` shows that the server does without."""
 TORCH = "torch==2.13.0"
 BUILD = "setuptools>=77"
 """What the build of our own wheel needs (pyproject's build-system)."""
@@ -34,9 +47,26 @@ ACCELERATOR_PREFIXES = ("cuda-", "nvidia-", "torch", "triton")
 """Packages of torch's CUDA build, which only torch-cuda.txt names."""
 
 
-def main() -> int:
-    """Write all lock files; versions that still fit stay as they are."""
+def main(names: list[str]) -> int:
+    """Write all lock files, or those of the services named; versions that still fit stay."""
     TARGET.mkdir(exist_ok=True)
+    for service in names or SERVICES:
+        lock_service(service)
+    if not names:
+        lock_stages()
+    return 0
+
+
+def lock_service(service: str) -> None:
+    """The lock of a service: its extra, without what it never imports."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["optional-dependencies"][SERVICES[service]]
+    omit = [argument for name in UNUSED[service] for argument in ("--no-emit-package", name)]
+    compile_to(f"{service}.txt", ["-", *omit], "\n".join(wanted))
+
+
+def lock_stages() -> None:
+    """The locks of the stages, of the builder and of torch."""
     compile_to("build.txt", ["-"], BUILD)
     compile_to("torch-cuda.txt", ["-"], TORCH)
     left_out = accelerator_packages(TARGET / "torch-cuda.txt")
@@ -44,7 +74,6 @@ def main() -> int:
     for stage, extras in EXTRAS.items():
         chosen = [argument for extra in (*COMMON, *extras) for argument in ("--extra", extra)]
         compile_to(f"{stage}.txt", ["pyproject.toml", *chosen, *omit])
-    return 0
 
 
 def accelerator_packages(lock: Path) -> list[str]:
@@ -72,4 +101,4 @@ def compile_to(name: str, sources: list[str], requirement: str = "") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

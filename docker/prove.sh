@@ -5,7 +5,7 @@
 #
 # 1. an engine: the one that answers; else, as root, one of our own for as long as this takes
 # 2. a base, made on the spot (debootstrap and Python), and a wheelhouse
-# 3. all eight images from those two without network, pushed to a registry on the loopback
+# 3. all nine images from those two without network, pushed to a registry on the loopback
 # 4. tests/containers: the smoke run through KFP's DockerRunner in them, locked down
 #
 # Without an engine this fails, or with --if-possible says so and ends well: that is for CI, where
@@ -114,7 +114,7 @@ start_registry() {
 
 push=() named=tag
 if start_registry; then push=(--push --prefix "127.0.0.1:$port/proof/") named=digest; fi
-step "eight images without network, by $named"
+step "nine images without network, by $named"
 DOCKER=$docker docker/build.sh "${push[@]}" --base-cpu "$base" --base-gpu "$base" --network none \
     --wheelhouse "$wheels" --torch "$torch" --lock "$work/images.lock.json"
 cp "$work/images.lock.json" "$KEEP/"

@@ -2,8 +2,8 @@
 
     docker image inspect IMAGE... | record.py LOCK --tag TAG --torch WHICH --bases CPU GPU
 
-reads what the engine says of the images and their bases. Exits with 1 when an image of a CPU
-stage has outgrown its budget; the lock file is written all the same, for the figures.
+reads what the engine says of the images and their bases. Exits with 1 when an image on the
+CPU base has outgrown its budget; the lock file is written all the same, for the figures.
 """
 
 import argparse
@@ -15,35 +15,46 @@ from typing import Any
 
 CPU_STAGES = ("prepare", "distill", "pair", "register")
 GPU_STAGES = ("sft", "sample", "dpo", "evaluate")
+SERVICES = ("mlflow",)
+"""What runs beside the stages, on the CPU base; an object of its own in the lock file."""
 BUDGET_BYTES = 700_000_000
-"""Unpacked size of a CPU image over its base."""
+"""Unpacked size of an image over the CPU base."""
 
 Inspected = Mapping[str, Any]
 
 
 def record(inspected: Iterable[Inspected], tag: str, torch: str, bases: Sequence[str]) -> Any:
-    """The lock file's content, from what the engine says of eight images and their bases."""
+    """The lock file's content, from what the engine says of nine images and their bases."""
     found = list(inspected)
     sizes = {name: one["Size"] for one in found for name in (*(one["RepoTags"] or ()), one["Id"])}
-    images = {}
-    for stage in (*CPU_STAGES, *GPU_STAGES):
-        one = next((one for one in found if _name(one, stage, tag)), None)
-        if one is not None:
-            base = sizes[bases[stage in GPU_STAGES]]
-            name = _name(one, stage, tag)
-            images[stage] = {
-                "image": _digest(one, name) or name,
-                "tag": name,
-                "id": one["Id"],
-                "bytes": one["Size"],
-                "bytes_over_base": one["Size"] - base,
-            }
-    return {"tag": tag, "torch": torch, "images": images}
+
+    def entries(targets: Iterable[str]) -> dict[str, Any]:
+        entries = {}
+        for target in targets:
+            one = next((one for one in found if _name(one, target, tag)), None)
+            if one is not None:
+                base = sizes[bases[target in GPU_STAGES]]
+                entries[target] = _entry(one, _name(one, target, tag), base)
+        return entries
+
+    images, services = entries((*CPU_STAGES, *GPU_STAGES)), entries(SERVICES)
+    return {"tag": tag, "torch": torch, "images": images, "services": services}
 
 
-def _name(one: Inspected, stage: str, tag: str) -> str:
-    """The name of an image under which it was built for `stage`, or nothing."""
-    wanted = f"chainsight-{stage}:{tag}"
+def _entry(one: Inspected, name: str, base: int) -> dict[str, Any]:
+    """How an image is named, and its size; `base` is its base's."""
+    return {
+        "image": _digest(one, name) or name,
+        "tag": name,
+        "id": one["Id"],
+        "bytes": one["Size"],
+        "bytes_over_base": one["Size"] - base,
+    }
+
+
+def _name(one: Inspected, target: str, tag: str) -> str:
+    """The name under which an image was built for a stage or service, or nothing."""
+    wanted = f"chainsight-{target}:{tag}"
     names = [name for name in one["RepoTags"] or () if name.rpartition("/")[2] == wanted]
     return names[0] if names else ""
 
@@ -56,20 +67,21 @@ def _digest(one: Inspected, name: str) -> str:
 
 
 def over_budget(lock: Mapping[str, Any]) -> list[str]:
-    """A sentence for each CPU image that is too large."""
+    """A sentence for each image on the CPU base that is too large."""
+    entries = lock["images"] | lock["services"]
     return [
-        f"{stage}: {entry['bytes_over_base'] / 1e6:.0f} MB over its base, budget "
+        f"{target}: {entry['bytes_over_base'] / 1e6:.0f} MB over its base, budget "
         f"{BUDGET_BYTES / 1e6:.0f} MB; see what grew with `docker history {entry['tag']}`"
-        for stage, entry in lock["images"].items()
-        if stage in CPU_STAGES and entry["bytes_over_base"] > BUDGET_BYTES
+        for target, entry in entries.items()
+        if target not in GPU_STAGES and entry["bytes_over_base"] > BUDGET_BYTES
     ]
 
 
 def table(lock: Mapping[str, Any]) -> str:
     """Sizes for people: MB over the base, and how the image is named."""
     rows = [
-        f"{stage:<9} {entry['bytes_over_base'] / 1e6:6.0f} MB over its base  {entry['image']}"
-        for stage, entry in lock["images"].items()
+        f"{target:<9} {entry['bytes_over_base'] / 1e6:6.0f} MB over its base  {entry['image']}"
+        for target, entry in (lock["images"] | lock["services"]).items()
     ]
     return "\n".join(rows)
 

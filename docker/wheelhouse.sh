@@ -15,7 +15,7 @@ torch=${2:-cuda}
 pip() { "${PYTHON:-python3}" -m pip --disable-pip-version-check --quiet "$@"; }
 
 locks=()
-for name in build prepare distill sft sample pair dpo evaluate register; do
+for name in build prepare distill sft sample pair dpo evaluate register mlflow; do
     locks+=(-r "$requirements/$name.txt")
 done
 [ "$torch" != cuda ] || locks+=(-r "$requirements/torch-cuda.txt")

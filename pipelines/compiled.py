@@ -1,12 +1,14 @@
 """The pipelines by name, and their way into a file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kfp import compiler
 
 from chainsight.config import RunConfig
+from chainsight.errors import ConfigError
 from pipelines import align, evaluate, train
 from pipelines.placement import defaults
 
@@ -46,3 +48,16 @@ def compile_to(
     compiler.Compiler().compile(built, str(path), pipeline_parameters=chosen)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")
+
+
+def compilers(names: Iterable[str] | None = None) -> list[Callable[[RunConfig, Path], None]]:
+    """A function per pipeline that writes it to a file; all of them if none is named.
+
+    Raises:
+        ConfigError: no pipeline has one of the names.
+    """
+    chosen = list(names or PIPELINES)
+    for name in chosen:
+        if name not in PIPELINES:
+            raise ConfigError(f"no pipeline is called {name!r}; known: {', '.join(PIPELINES)}")
+    return [partial(compile_to, pipeline=name) for name in chosen]

@@ -14,6 +14,7 @@ from typing import Any
 
 import urllib3
 from kfp.client import Client
+from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 from kfp_server_api import ApiException, V2beta1GetHealthzResponse, V2beta1Run
 
 from chainsight.errors import ConfigError, KubeflowError
@@ -23,6 +24,8 @@ OLDEST = (2, 15)
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and to wait for an answer."""
 TOKEN_VARIABLE = "KFP_EXISTING_TOKEN"  # noqa: S105 - the name that kfp's own command reads
+TOKEN_FILE_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 - the same, for a pod's token
+TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - and where that usually is
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
 UI_VARIABLE = "KF_PIPELINES_UI_ENDPOINT"
 
@@ -109,12 +112,20 @@ def connect(host: str | None = None, namespace: str | None = None) -> Server:
             host=given,
             namespace=namespace or "kubeflow",
             existing_token=os.environ.get(TOKEN_VARIABLE),
+            credentials=_token_file(),
             ssl_ca_cert=os.environ.get("SSL_CERT_FILE"),
         )
         about = _parsed(client.about(), shown)
     _check_version(shown, about)
     _check_namespace(shown, bool(about.get("multi_user")), namespace)
     return Server(client, shown, namespace, os.environ.get(UI_VARIABLE, given or "").rstrip("/"))
+
+
+def _token_file() -> ServiceAccountTokenVolumeCredentials | None:
+    """The token that a pod has in a file; by itself kfp takes none where an address is given."""
+    path = os.environ.get(TOKEN_FILE_VARIABLE) or TOKEN_FILE
+    given = TOKEN_FILE_VARIABLE in os.environ or Path(path).exists()
+    return ServiceAccountTokenVolumeCredentials(path) if given else None
 
 
 def _cluster_known() -> bool:

@@ -1,4 +1,4 @@
-"""Send the pipeline to Kubeflow: upload what is new, start the run, follow it.
+"""Send the pipeline to Kubeflow: upload what is new, start the run, follow it; or upload alone.
 
 The same package is uploaded once (its version is named after its content); the configuration
 travels with the run, as the pipeline's parameters.
@@ -6,7 +6,7 @@ travels with the run, as the pipeline's parameters.
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +81,49 @@ class Submission:
         what = "was terminated" if self.state == "CANCELED" else self.state.lower()
         reasons = [f"{task}: {reason}" for task, reason in self.failures.items()]
         raise KubeflowError("\n".join([f"run {self.run} {what}; look at {self.url}", *reasons]))
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A version of a pipeline that the server has."""
+
+    pipeline: str
+    pipeline_id: str
+    version: str
+    version_id: str
+    uploaded: bool
+    """Whether it is new on this server."""
+
+
+def upload(
+    config: RunConfig,
+    target: Target,
+    compilers: Iterable[Compile] = (compile_to,),
+    *,
+    allow_tags: bool = False,
+    connect: Callable[[str | None, str | None], Server] = connect,
+) -> Iterator[Uploaded]:
+    """Upload each pipeline where it is new, one after the other; no run is started.
+
+    Args:
+        config: becomes the defaults of the form.
+        target: where to; experiment and service account do not matter.
+        compilers: each writes one pipeline.
+        allow_tags: accept images without a digest.
+        connect: makes the connection.
+
+    Raises:
+        ConfigError: an image is not pinned, or no server or namespace is known.
+        KubeflowError: the server cannot be reached, refuses, or is too old.
+    """
+    if not allow_tags:
+        require_pinned()
+    built = [package(config, compiler) for compiler in compilers]
+    server = connect(target.host, target.namespace)
+    for one in built:
+        pipeline_id = _pipeline(server, one)
+        version_id, uploaded = _version(server, one, pipeline_id, config.run.name)
+        yield Uploaded(one.name, pipeline_id, one.version, version_id, uploaded)
 
 
 def submit(
@@ -170,20 +213,31 @@ def _pipeline(server: Server, built: Package) -> str:
 
     (`upload_pipeline` would call the first version like the pipeline, not after its content.)
     """
-    with server.talking("look up the pipeline"):
-        listed = server.client.list_pipelines(
-            namespace=server.namespace, filter=_named(built.name)
-        ).pipelines
-    if listed:
-        return str(listed[0].pipeline_id)
+    found = _find_pipeline(server, built)
+    if found:
+        return found
     made = V2beta1Pipeline(
         name=built.name,
         display_name=built.name,
         description=built.description,
         namespace=server.namespace,
     )
-    with server.talking("create the pipeline"):
-        return str(server.client.pipelines.pipeline_service_create_pipeline(made).pipeline_id)
+    try:
+        with server.talking("create the pipeline"):
+            return str(server.client.pipelines.pipeline_service_create_pipeline(made).pipeline_id)
+    except KubeflowError as error:
+        found = _find_pipeline(server, built) if error.status == 409 else None
+        if found is None:
+            raise
+        return found  # another upload was quicker
+
+
+def _find_pipeline(server: Server, built: Package) -> str | None:
+    with server.talking("look up the pipeline"):
+        listed = server.client.list_pipelines(
+            namespace=server.namespace, filter=_named(built.name)
+        ).pipelines
+    return str(listed[0].pipeline_id) if listed else None
 
 
 def _version(server: Server, built: Package, pipeline_id: str, run: str) -> tuple[str, bool]:

@@ -74,7 +74,7 @@ def test_a_failed_holder_lets_go(store: Store) -> None:
 
 def test_a_dead_process_of_this_host_is_not_waited_for(store: Store) -> None:
     def die() -> None:
-        with held(store, NAME):
+        with hold(store, Clock()):
             os.kill(os.getpid(), signal.SIGKILL)
 
     child = FORK.Process(target=die)

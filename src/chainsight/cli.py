@@ -8,6 +8,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -132,6 +133,35 @@ def submit(
     if done.interrupted:
         raise typer.Exit(130)  # as shells say of ctrl-c
     return done.check()
+
+
+@app.command()
+def upload(
+    config: ConfigPath,
+    host: Host = None,
+    namespace: Namespace = None,
+    pipeline: Annotated[
+        list[str] | None,
+        typer.Option(help="train, align or evaluate; may be given again. Default: all three."),
+    ] = None,
+    allow_tags: AllowTags = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload pipelines to Kubeflow Pipelines where they are new; start no run."""
+    from pipelines.compiled import compilers
+    from pipelines.submit import Target
+    from pipelines.submit import upload as send
+
+    resolved, target = configuration(config, settings), Target(host, namespace)
+    done = []
+    for one in send(resolved, target, compilers(pipeline), allow_tags=allow_tags):
+        news = "uploaded" if one.uploaded else "was there"
+        line = f"{one.pipeline} {one.version} {one.version_id} ({news})"
+        (err if as_json else out).print(line, highlight=False, markup=False, soft_wrap=True)
+        done.append(asdict(one))
+    if as_json:
+        print_json(done)
 
 
 @app.command()

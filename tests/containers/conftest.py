@@ -39,11 +39,11 @@ def engine() -> Iterator[Any]:
 
 @pytest.fixture
 def probe(engine: Any, lock: dict[str, Any]) -> Probe:
-    """Runs Python in the image of a stage, locked down; returns what it printed."""
+    """Runs Python in the image of a stage or service, locked down; returns what it printed."""
 
-    def run(stage: str, program: str, *arguments: str) -> str:
+    def run(target: str, program: str, *arguments: str) -> str:
         output: bytes = engine.containers.run(
-            lock["images"][stage]["image"],
+            (lock["images"] | lock["services"])[target]["image"],
             ["python", "-c", program, *arguments],
             remove=True,
             **LOCKED_DOWN,

@@ -126,5 +126,6 @@ def test_labels_say_what_an_image_is(stage: str, engine: Any, lock: dict[str, An
 
 def test_every_image_is_recorded_by_digest_once_it_is_pushed(lock: dict[str, Any]) -> None:
     assert set(lock["images"]) == set(STAGES)
+    entries = lock["images"] | lock["services"]
     if os.environ["CHAINSIGHT_CONTAINERS"] == "digest":
-        assert all("@sha256:" in entry["image"] for entry in lock["images"].values())
+        assert all("@sha256:" in entry["image"] for entry in entries.values())

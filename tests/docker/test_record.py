@@ -17,16 +17,16 @@ BASES = ("sha256:cpu", "sha256:gpu")
 
 
 def _inspected(size: int = 300_000_000, *, pushed: bool = True) -> list[dict[str, Any]]:
-    """What `docker image inspect` prints of eight images and two bases, as far as it matters."""
+    """What `docker image inspect` prints of nine images and two bases, as far as it matters."""
     images: list[dict[str, Any]] = [
         {"Id": BASES[0], "RepoTags": ["base:1"], "RepoDigests": [], "Size": 100_000_000},
         {"Id": BASES[1], "RepoTags": None, "RepoDigests": None, "Size": 200_000_000},
     ]
-    for stage in STAGES:
-        name = f"registry/team/chainsight-{stage}"
+    for target in (*STAGES, "mlflow"):
+        name = f"registry/team/chainsight-{target}"
         images.append({
-            "Id": f"sha256:{stage}",
-            "RepoTags": [f"old/chainsight-{stage}:0.0.1", f"{name}:0.1-abc"],
+            "Id": f"sha256:{target}",
+            "RepoTags": [f"old/chainsight-{target}:0.0.1", f"{name}:0.1-abc"],
             "RepoDigests": [f"old/x@{DIGEST[:-1]}e", f"{name}@{DIGEST}"] if pushed else [],
             "Size": size,
         })  # fmt: skip
@@ -48,6 +48,15 @@ def test_images_that_were_not_pushed_are_recorded_by_tag() -> None:
     assert lock["images"]["pair"]["image"] == "registry/team/chainsight-pair:0.1-abc"
 
 
+def test_services_are_recorded_apart_from_the_stages() -> None:
+    """`chainsight compile` takes images for stages alone."""
+    lock = record(_inspected(), "0.1-abc", "cuda", BASES)
+    assert set(lock["services"]) == {"mlflow"}
+    entry = lock["services"]["mlflow"]
+    assert entry["image"] == f"registry/team/chainsight-mlflow@{DIGEST}"
+    assert entry["bytes_over_base"] == 200_000_000
+
+
 def test_cpu_images_have_a_budget_and_gpu_images_have_none() -> None:
     at_bound = record(_inspected(800_000_000), "0.1-abc", "cuda", BASES)
     assert over_budget(at_bound) == []
@@ -58,6 +67,7 @@ def test_cpu_images_have_a_budget_and_gpu_images_have_none() -> None:
         "distill",
         "pair",
         "register",
+        "mlflow",
     ]
     assert "budget 700 MB" in faults[0]
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from trainings import Place, Trained, largest_difference, largest_gap
 
+from chainsight.vlm import checkpoint
+
 SETTINGS = {"epochs": 16, "max_steps": 30}
 KINDS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -60,3 +62,19 @@ def test_two_processes_train_as_one_does(
     else:
         assert gaps["loss"] < 1e-4
         assert difference < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_an_adapter_that_two_processes_kept_is_the_one_they_would_have_merged(
+    tmp_path: Path, stage: str
+) -> None:
+    """Of weights that were cut up; DPO's is loaded on its policy in the store."""
+    options: dict[str, Any] = {"tuning": "lora", "max_steps": 3}
+    place = Place(tmp_path / "home", num_questions=15)
+    merged = place.train(stage, 2, "fsdp", **options)
+    kept = place.train(stage, 2, "fsdp", lora_save="adapter", **options)
+    assert not (kept.folder / "model.safetensors").exists()
+    one, other = (checkpoint.load(made.folder).model.state_dict() for made in (merged, kept))
+    assert max((one[name] - other[name]).abs().max().item() for name in one) < 1e-6

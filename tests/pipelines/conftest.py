@@ -22,6 +22,7 @@ def server(clean_environment: None) -> Iterator[KfpServer]:
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No cluster, token or kubeconfig of the machine's own."""
     names = ["KF_PIPELINES_ENDPOINT", "KF_PIPELINES_UI_ENDPOINT", "KFP_EXISTING_TOKEN"]
+    names.append("KF_PIPELINES_SA_TOKEN_PATH")
     for name in [*names, "KUBECONFIG", "KUBERNETES_SERVICE_HOST", "SSL_CERT_FILE"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -82,6 +82,7 @@ class KfpServer:
         self.page: str | None = None
         """Answer everything with this web page."""
         self.before_upload: Callable[[], None] = lambda: None
+        self.before_create: Callable[[], None] = lambda: None
 
     def answer(self, method: str, target: str, body: bytes, headers: Any) -> Answer:
         """The answer to one request."""
@@ -127,6 +128,7 @@ class KfpServer:
         return 200, {"pipelines": _filtered(self.pipelines, query)}
 
     def _create_pipeline(self, body: bytes, **_: Any) -> Answer:
+        self.before_create()
         made = json.loads(body)
         self._allow(made.get("namespace"))
         return 200, _add(self.pipelines, made, "pipeline_id")

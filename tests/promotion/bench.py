@@ -61,7 +61,8 @@ def judge(candidate: Version, champion: Version | None) -> Decision:
     theirs = None if champion is None else float(champion.tags["score"])
     passed = theirs is None or mine > theirs
     word = "passed" if passed else "refused"
-    return Decision(passed, f"{word}: {mine} against {theirs}", mine, theirs)
+    reason = f"{word}: {mine} against {theirs}"
+    return Decision(passed=passed, reason=reason, candidate_value=mine, champion_value=theirs)
 
 
 class Bench:

@@ -116,9 +116,9 @@ def test_watch_registry_ends_when_asked(bench: Bench, config: Path) -> None:
     ) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
-        assert f"watching {bench.model} every 20 s, http://127.0.0.1:" in line
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+        assert f"watching {bench.model} every 20 s, http://127.0.0.1:" in line
 
 
 def test_who_promotes_is_asked_in_this_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,3 +199,20 @@ def test_diff_of_a_version_without_answers_says_so(bench: Bench, config: Path) -
     bench.version(0.1, **{OVERRIDE: "x"})
     done = call("diff", config, "1", "1")
     assert "has no tag chainsight.predictions_uri" in str(done.exception)
+
+
+def test_the_gate_decides_again_on_the_rows_that_both_were_registered_with(
+    bench: Bench, config: Path
+) -> None:
+    """The gate passed both when there was no champion; the second is no better than the first."""
+    right = {f"a/{i}": (1.0, "yes") for i in range(40)}
+    better = right | {f"b/{i}": (1.0, "yes") for i in range(20)}
+    worse = right | {f"b/{i}": (0.0, "no") for i in range(20)}
+    for score, answers in ((0.5, worse), (0.4, worse), (0.9, better)):
+        bench.version(score, **bench.answered(rows(answers)))
+    codes = [call("promote", config, "--version", number).exit_code for number in (1, 2, 3)]
+    assert codes == [0, 1, 0]
+    assert bench.actions() == ["promoted", "refused", "promoted"]
+    decision = bench.log()[-1].decision
+    assert decision is not None
+    assert (decision["wins"], decision["losses"]) == (20, 0)

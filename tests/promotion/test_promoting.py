@@ -256,6 +256,23 @@ class TestTwoModels:
         assert [v.number for v in bench.registry.versions(bench.model)] == [1, 2]
         assert bench.champion == 2
 
+    def test_the_files_that_production_refers_to_are_the_ones_that_are_read(
+        self, bench: Bench
+    ) -> None:
+        candidates = f"{bench.model}-candidates"
+        place = bench.place(candidates=candidates)
+        one, two = bench.version(0.5, name=candidates), bench.version(0.6, name=candidates)
+        for version in (one, two):
+            promote(place, version=version.number)
+        rollback(place, why="x")
+        again = bench.registry.create(
+            candidates, two.source, run_id=None, tags=dict(two.tags), description=""
+        )
+        bench.registry.tag(bench.registry.version(bench.model, 2), ALIGNED_URI, "/gone")
+        with pytest.raises(ArtifactError, match="/gone: not an artifact of this store"):
+            promote(place, version=again.number)
+        assert bench.champion == 1
+
     def test_a_refused_candidate_is_not_copied(self, bench: Bench) -> None:
         candidates = f"{bench.model}-candidates"
         bad = bench.version(0.5, name=candidates, gate="refused")

@@ -215,6 +215,21 @@ def test_an_exchanged_last_entry_is_found_by_its_seal(
     assert problems == [f"{where}: entry 3 is not the one that was applied"]
 
 
+def test_it_says_what_has_come_since_it_started_and_counts_all(
+    bench: Bench, champion: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "chainsight.promotion")
+    reconciler = Reconciler(bench.place())
+    reconciler.look()
+    assert caplog.messages == []
+    bench.move(bench.version(0.9, gate="refused"))
+    reconciler.look()
+    (line,) = caplog.messages
+    assert line.startswith("event=reverted entry=3 ")
+    assert 'from_version=3 to_version=2 who="unknown (moved in MLflow)"' in line
+    assert reconciler.health.actions == {"promoted": 2, "reverted": 1}
+
+
 def test_a_hint_makes_it_look_at_once(bench: Bench, champion: int) -> None:
     reconciler = Reconciler(bench.place(), poll_seconds=60)
     thread = threading.Thread(target=reconciler.run, daemon=True)

@@ -98,7 +98,7 @@ class RunConfig(Section):
 
     def champion_model(self) -> str:
         """The registered model whose alias `champion` production follows."""
-        return self.promotion.production_name or self.register_.model_name
+        return self.register_.champion_name or self.register_.model_name
 
     def section(self, stage: str) -> Section:
         """The settings of the stage `stage`."""

@@ -134,7 +134,10 @@ class Deployment:
             raise LaunchError(f"{where}: {_explained(error, resource, self._name)}") from error
         except urllib3.exceptions.HTTPError as error:
             raise LaunchError(f"{where}: the Kubernetes API is away ({error})") from error
-        found: dict[str, Any] = json.loads(response.data)
+        try:
+            found: dict[str, Any] = json.loads(response.data)
+        except ValueError as error:
+            raise LaunchError(f"{where}: the answer is no JSON; is a proxy between?") from error
         return found
 
 

@@ -84,22 +84,20 @@ def observe(place: Place, *, who: str, by: By) -> Snapshot:
         StoreError, TrackingError: they do not answer. Nothing was changed.
     """
     for tried in count():
-        before = place.log.snapshot()
+        snapshot = place.log.snapshot()
         place.step("log read")
         at = place.registry.aliases(place.model).get(CHAMPION)
-        if at == before.champion:
-            return before
-        snapshot = place.log.snapshot()
-        if snapshot.since == before.since:  # else the alias was read while it was being moved
-            entry = _explained(place, snapshot, at, who, by)
-            if entry is None:
-                return snapshot
-            place.step("decided")
-            if place.log.append(entry):
-                place.step("appended")
-                project(place, entry)
-                continue
-        place.pause(tried)
+        if at == snapshot.champion:
+            return snapshot
+        entry = _explained(place, snapshot, at, who, by)
+        if entry is None:
+            return snapshot
+        place.step("decided")
+        if place.log.append(entry):  # not if the log has moved on, and with it the alias
+            place.step("appended")
+            project(place, entry)
+        else:
+            place.pause(tried)
     raise AssertionError("unreachable")
 
 

@@ -161,6 +161,7 @@ def watch_registry(
             f"watching {place.model} every {section.poll_seconds:g} s"
             + (f", {address}/metrics" if address else ""),
             highlight=False,
+            soft_wrap=True,
         )
         reconciler.run()
 

@@ -9,7 +9,7 @@ from chainsight.promotion.checks import Verdict, judged, pointed, verify
 from chainsight.promotion.entry import Entry, following, line_back_to, promoted_line
 from chainsight.promotion.log import Snapshot
 from chainsight.promotion.place import Place, author
-from chainsight.tracking import CHALLENGER, CHAMPION, CONTENT_DIGEST, OVERRIDE, Version
+from chainsight.tracking import ALIGNED_URI, CHALLENGER, CHAMPION, CONTENT_DIGEST, OVERRIDE, Version
 
 _TRIES = 300
 
@@ -94,7 +94,7 @@ class _Promotion:
     def __post_init__(self) -> None:
         self._verdicts: dict[int | None, Verdict] = {}
         self._production: Version | None = None
-        self._verified = False
+        self._verified: set[str | None] = set()
 
     def dry_run(self) -> Outcome:
         """The verdict of this moment; nothing is written."""
@@ -108,7 +108,7 @@ class _Promotion:
         verdict = self._verdict(number)
         if not verdict.passed:
             return Outcome(False, f"{self.candidate.uri} would not become champion: {verdict.why}")
-        self._verify()
+        self._verify(target or self.candidate)
         text = f"{self.candidate.uri} would become champion of {self.place.model}: {verdict.why}"
         return Outcome(True, text)
 
@@ -121,7 +121,7 @@ class _Promotion:
         verdict = self._verdict(snapshot.champion)
         if not verdict.passed:
             return self._refused(snapshot, verdict)
-        self._verify()
+        self._verify(target or self.candidate)
         target = self._in_production()
         entry = self._entry(snapshot, verdict, target)
         self.place.step("decided")
@@ -152,8 +152,7 @@ class _Promotion:
             target = self.place.registry.copy(self.candidate, self.place.model, without=(OVERRIDE,))
             self.place.step("copied")
             self._production = target
-        if target is not self.candidate:
-            pointed(self.place, target)
+            self._verify(target)
         if self.force:
             self.place.registry.tag(target, OVERRIDE, self.why)
         return target
@@ -169,10 +168,14 @@ class _Promotion:
             self._verdicts[number] = judged(self.place, self.candidate, champion)
         return self._verdicts[number]
 
-    def _verify(self) -> None:
-        if not self._verified:
-            verify(self.place, self.candidate)
-            self._verified = True
+    def _verify(self, version: Version) -> None:
+        """Read its files once; where equal content lies twice, those that it refers to."""
+        uri = version.tags.get(ALIGNED_URI)
+        if uri in self._verified:
+            pointed(self.place, version)
+        else:
+            verify(self.place, version)
+            self._verified.add(uri)
 
     def _refused(self, snapshot: Snapshot, verdict: Verdict) -> Outcome | None:
         target = self._target()

@@ -105,7 +105,7 @@ class Reconciler:
         """One look; whether it went well. With a service away it says so and changes nothing."""
         try:
             self.look()
-        except ChainsightError as error:
+        except (ChainsightError, OSError) as error:  # OSError: a disk, a mounted store
             self.health.failures += 1
             self.health.trouble = str(error)
             say("look failed", kind=type(error).__name__, why=error)
@@ -137,8 +137,11 @@ class Reconciler:
         """Check every seal, now and then: a tampered log stops promotions."""
         due = self._audited is None or self.clock() - self._audited > AUDIT_SECONDS
         if due or self.health.broken:
-            _, problems = self._place.log.audit()
+            entries, problems = self._place.log.audit()
             self.health.broken = bool(problems)
+            if self._audited is None and not problems:  # counted, but told by another before
+                self.health.actions.update(entry.action for entry in entries)
+                self.health.entries = len(entries)
             self._audited = self.clock()
             if problems:
                 raise PromotionError("; ".join(problems))

@@ -1,0 +1,24 @@
+"""The configurations that the chart ships."""
+
+import pytest
+from charts import CHART, ROOT
+
+from chainsight.config import load_config
+
+SHIPPED = tuple(sorted(path.name for path in (CHART / "files").glob("*.yaml")))
+
+
+def test_the_papers_configuration_is_a_copy_of_ours() -> None:
+    """Helm reads no file outside the chart."""
+    ours = (ROOT / "configs/paper.yaml").read_text(encoding="utf-8")
+    shipped = (CHART / "files/paper.yaml").read_text(encoding="utf-8")
+    assert shipped == ours, "cp configs/paper.yaml k8s/chainsight/files/"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_configuration_works_where_nothing_of_ours_lies(name: str) -> None:
+    """The rows that configs/smoke.yaml reads are in no image: the chart has a smoke.yaml of its
+    own."""
+    config = load_config(CHART / "files" / name)
+    for dataset in (*config.prepare.examples, *config.prepare.benchmarks):
+        assert dataset.source is None or "://" in dataset.source, dataset

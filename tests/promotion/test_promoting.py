@@ -10,7 +10,15 @@ from chainsight.errors import ArtifactError, ConfigError, PromotionError, StoreE
 from chainsight.gate import Decision
 from chainsight.promotion import promote, rollback
 from chainsight.store import LocalStore
-from chainsight.tracking import ALIGNED_URI, CHALLENGER, CONTENT_DIGEST, GATE, OVERRIDE, Version
+from chainsight.tracking import (
+    ALIGNED_URI,
+    CHALLENGER,
+    CONTENT_DIGEST,
+    GATE,
+    OVERRIDE,
+    PROMOTER,
+    Version,
+)
 
 
 def test_a_version_that_passed_becomes_champion_and_the_log_says_how(bench: Bench) -> None:
@@ -239,7 +247,7 @@ class TestTwoModels:
             assert outcome.done
         copy = bench.registry.version(bench.model, 2)
         assert copy.source == two.uri
-        assert copy.tags == two.tags
+        assert {**copy.tags} == {**two.tags, PROMOTER: copy.tags[PROMOTER]}
         assert bench.registry.files_uri(copy) == two.source
         assert (bench.champion, bench.previous) == (2, 1)
         assert bench.log()[-1].reference == two.uri

@@ -24,7 +24,7 @@ BIN = Path(sys.executable).parent
 PASSWORD = "a password of the admin"
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 SOURCE = f"s3://chainsight/store/aligned/{'a' * 64}/attempt-{'b' * 32}"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.registry]
 
 
 @dataclass

@@ -9,7 +9,15 @@ from chainsight.promotion.checks import Verdict, judged, pointed, verify
 from chainsight.promotion.entry import Entry, following, line_back_to, promoted_line
 from chainsight.promotion.log import Snapshot
 from chainsight.promotion.place import Place, author
-from chainsight.tracking import ALIGNED_URI, CHALLENGER, CHAMPION, CONTENT_DIGEST, OVERRIDE, Version
+from chainsight.tracking import (
+    ALIGNED_URI,
+    CHALLENGER,
+    CHAMPION,
+    CONTENT_DIGEST,
+    OVERRIDE,
+    PROMOTER,
+    Version,
+)
 
 _TRIES = 300
 
@@ -83,6 +91,15 @@ def _repeat(place: Place, once: Callable[[], Outcome | None]) -> Outcome:
     )
 
 
+def announce(place: Place, version: Version, who: str) -> None:
+    """Say on the version who is about to make it champion, before the log says that it is.
+
+    It is the proof that MLflow takes what this caller writes: what the log says has happened, and
+    with a full database or without the right to move aliases nothing may.
+    """
+    place.registry.tag(version, PROMOTER, who)
+
+
 @dataclass
 class _Promotion:
     place: Place
@@ -95,6 +112,7 @@ class _Promotion:
         self._verdicts: dict[int | None, Verdict] = {}
         self._production: Version | None = None
         self._verified: set[str | None] = set()
+        self._announced = False
 
     def dry_run(self) -> Outcome:
         """The verdict of this moment; nothing is written."""
@@ -123,6 +141,7 @@ class _Promotion:
             return self._refused(snapshot, verdict)
         self._verify(target or self.candidate)
         target = self._in_production()
+        self._announce(target)
         entry = self._entry(snapshot, verdict, target)
         self.place.step("decided")
         if not self.place.log.append(entry):
@@ -136,6 +155,11 @@ class _Promotion:
         )
         text = f"{target.uri} is champion ({before}): {entry.why}"
         return Outcome(True, text, entry)
+
+    def _announce(self, target: Version) -> None:
+        if not self._announced:
+            announce(self.place, target, self.who)
+            self._announced = True
 
     def _target(self) -> Version | None:
         """The production version of this content, if there is one."""
@@ -226,6 +250,7 @@ class _Rollback:
             return _already(self.place, snapshot, self._version(target))
         version = self._version(target)
         verify(self.place, version)
+        announce(self.place, version, self.who)
         entry = following(
             snapshot.head,
             "rolled_back",

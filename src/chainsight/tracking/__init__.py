@@ -16,6 +16,7 @@ from chainsight.tracking.registry import (
     OVERRIDE,
     PREDICTIONS_URI,
     PREVIOUS,
+    PROMOTER,
     Registry,
     Version,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "PARENT_VARIABLE",
     "PREDICTIONS_URI",
     "PREVIOUS",
+    "PROMOTER",
     "Registry",
     "Run",
     "Tracking",

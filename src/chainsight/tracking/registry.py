@@ -27,6 +27,8 @@ DECISION = "chainsight.decision"
 """Tag of a version: the gate's settings and its whole decision, JSON."""
 OVERRIDE = "chainsight.override"
 """Tag of a version: why it may be champion without a passed gate. Set by people."""
+PROMOTER = "chainsight.promoter"
+"""Tag of a version: who last began to make it champion."""
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 """Aliases: the model in use, the newest candidate that passed, the champion before."""
 

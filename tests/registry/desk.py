@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,21 @@ class Desk:
         self, command: str, *arguments: str, user: str = "trainer", **environment: str
     ) -> Done:
         """Call `chainsight COMMAND CONFIG ...` in a process of its own."""
-        self._calls += 1
-        out, err = (self.folder / f"call-{self._calls}.{end}" for end in ("out", "err"))
-        variables = self.stack.environment(user) | environment
-        words = [command, str(self.config), *arguments]
-        process = quick.start(words, variables, out, errors=err)
+        process, out, err = self.begin(command, *arguments, user=user, **environment)
         process.join(CALL_SECONDS)
         process.kill()  # if it is still there, which a test may want
         process.join()
         return Done(process.exitcode or 0, *(f.read_text() for f in (out, err) if f.exists()))
+
+    def begin(
+        self, command: str, *arguments: str, user: str = "trainer", **environment: str
+    ) -> tuple[BaseProcess, Path, Path]:
+        """Start it; the process, and where it prints."""
+        self._calls += 1
+        out, err = (self.folder / f"call-{self._calls}.{end}" for end in ("out", "err"))
+        variables = self.stack.environment(user) | environment
+        words = [command, str(self.config), *arguments]
+        return quick.start(words, variables, out, errors=err), out, err
 
     def call_anew(self, command: str, *arguments: str, user: str = "trainer") -> Done:
         """The same in a fresh interpreter, as a shell does."""

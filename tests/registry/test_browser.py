@@ -1,6 +1,8 @@
 """MLflow's pages, as a person sees and uses them: the version with its card, the alias moved."""
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import browser
@@ -8,6 +10,8 @@ import pytest
 from desk import Desk
 from processes import until
 from stack import EXTERNAL, PASSWORDS, SERVICE, Stack
+
+from chainsight.promotion import Log
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 PICTURES = Path(__file__).parents[2] / "docs" / "img"
@@ -38,21 +42,51 @@ def test_a_person_reads_the_page_of_a_version_and_moves_the_alias(
 ) -> None:
     desk.rename("chainsight")  # it is to be seen in the pictures
     two_versions(desk)
-    shown = pages.version(desk.name, 2)
-    pages.picture(PICTURES / "mlflow-version.png")
-    assert "@ challenger" in shown
-    version = desk.registry.version(desk.name, 2)
-    for name in ("chainsight.gate", "chainsight.content_digest", "chainsight.aligned_uri"):
-        assert name in shown
-        assert version.tags[name] in shown
-    pages.add_alias(pages.edit_aliases(), "champion")
-    pages.wait_for("is also being used on version 1")
-    pages.picture(PICTURES / "mlflow-move-alias.png")
-    pages.save_aliases()
-    until("the alias", lambda: desk.registry.aliases(desk.name)["champion"] == 2, NOTICED_SECONDS)
-    pages.wait_for("@ champion")
-    assert "@ champion" in pages.model(desk.name)
+    with watching(desk):
+        until("the first champion", lambda: actions(desk) == ["adopted"], NOTICED_SECONDS)
+        shown = pages.version(desk.name, 2)
+        pages.picture(PICTURES / "mlflow-version.png")
+        assert "@ challenger" in shown
+        for text in card_and_tags(desk):
+            assert text in shown
+        pages.add_alias(pages.edit_aliases(), "champion")
+        pages.wait_for("is also being used on version 1")
+        pages.picture(PICTURES / "mlflow-move-alias.png")
+        pages.save_aliases()
+        until("the move", lambda: desk.registry.aliases(desk.name)["champion"] == 2)
+        noticed = lambda: actions(desk) == ["adopted", "adopted"]  # noqa: E731
+        seconds = until("the reconciler's notice", noticed, NOTICED_SECONDS)
+        print(f"noticed after {seconds:.0f} s")
+        until("previous", lambda: desk.registry.aliases(desk.name).get("previous") == 1)
+    assert "@ champion" in pages.version(desk.name, 2)
+    listed = pages.model(desk.name)
     pages.picture(PICTURES / "mlflow-model.png")
+    assert "@ champion" in listed
+    assert "@ previous" in listed
+
+
+@contextmanager
+def watching(desk: Desk) -> Iterator[None]:
+    """The reconciler, as the chart runs it."""
+    process, _, _ = desk.begin("watch-registry", user="promoter")
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def actions(desk: Desk) -> list[str]:
+    return [entry.action for entry in Log(desk.store, desk.name).entries()]
+
+
+def card_and_tags(desk: Desk) -> list[str]:
+    """What the page must show: each tag, and the headings of the card."""
+    version = desk.registry.version(desk.name, 2)
+    headings = re.findall(r"^#+ (.*)$", version.description, re.MULTILINE)
+    assert len(headings) > 3
+    names = ("chainsight.gate", "chainsight.content_digest", "chainsight.aligned_uri")
+    return [*names, *(version.tags[name] for name in names), *headings]
 
 
 def test_pages_of_an_origin_that_is_not_allowed_show_but_change_nothing(

@@ -30,10 +30,10 @@ from chainsight.promotion.history import disagreements
 from chainsight.tracking import CHAMPION, CONTENT_DIGEST, GATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.registry]
-NUM_CRASHES, NUM_RESTARTS, NUM_MODELS = 50, 10, 8
+NUM_CRASHES, NUM_RESTARTS, NUM_MODELS = 50, 10, 10
 GAIN = 6
 """Questions by which a candidate beats the one before: more than chance, by the gate."""
-TRIES, STRIKES = 60, 6
+TRIES, STRIKES = 60, 10
 
 POINTS: list[tuple[str, Service, str, str, int]] = [
     ("register", "s3", "PUT", r"/aligned/\w{64}/attempt-\w{32}/model\.safetensors$", 1),
@@ -60,6 +60,8 @@ POINTS: list[tuple[str, Service, str, str, int]] = [
     ("reconcile", "s3", "PUT", r"/promotions/.*\.applied$", 1),
 ]
 
+Candidate = tuple[str, Path, int, int, int]
+
 
 def strikes() -> list[tuple[str, Moment | None]]:
     """What is done and when it is struck; None: at a random moment."""
@@ -80,10 +82,12 @@ class Team:
 
     desk: Desk
     rng: random.Random
+    first: int
+    """Its candidates are numbered from here on."""
     crashes: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
     number: int = 0
-    num_right: int = 10
+    num_right: int = 4
 
     def play(self, script: list[tuple[str, Moment | None]]) -> None:
         self.done("register", self.better())
@@ -97,16 +101,15 @@ class Team:
             }[kind](moment)
 
     def struck_register(self, moment: Moment | None) -> None:
-        candidate = self.better()
-        self.struck("register", moment, lambda: candidate)
-        self.done("register", candidate)
+        self.done("register", self.struck("register", moment, self.better))
 
     def struck_again(self, moment: Moment | None) -> None:
-        candidate = self.better()
-        self.done("register", candidate)
-        again = (*candidate[:4], candidate[4] + 1)
-        self.struck("register", moment, lambda: again)
-        self.done("register", again)
+        def prepare() -> Candidate:
+            candidate = self.better()
+            self.done("register", candidate)
+            return (*candidate[:4], candidate[4] + 1)
+
+        self.done("register", self.struck("register", moment, prepare))
 
     def struck_promote(self, moment: Moment | None) -> None:
         def prepare() -> None:
@@ -132,10 +135,10 @@ class Team:
         self.struck("watch-registry", moment, prepare, "--once")
         self.done("watch-registry", None, "--once")
 
-    def better(self) -> tuple[str, Path, int, int, int]:
-        """A candidate that beats all before it."""
+    def better(self) -> Candidate:
+        """A candidate that beats all before it, with files that no other team has."""
         self.number, self.num_right = self.number + 1, self.num_right + GAIN
-        return STORE, self.desk.folder, self.number, self.num_right, 12
+        return STORE, self.desk.folder, self.first + self.number, self.num_right, 12
 
     def move_by_hand(self) -> None:
         """Somebody moves the alias to the challenger, in MLflow's pages."""
@@ -154,14 +157,14 @@ class Team:
 
     def struck(
         self, command: str, moment: Moment | None, prepare: Callable[[], Any], *flags: str
-    ) -> None:
-        """Prepare and start a process until the strike has hit it."""
+    ) -> Any:
+        """Prepare and start a process until the strike has hit it; what was prepared."""
         for _ in range(STRIKES):
             candidate = prepare()
             if self.hit(command, moment, candidate, *flags):
                 where = "at random" if moment is None else f"{moment.when} {moment.path}"
                 self.crashes[f"{command}: {where}"] += 1
-                return
+                return candidate
             time.sleep(0.5)  # a service was away, or it was done before the strike came
         raise AssertionError(f"{command} was never struck {moment}")  # it makes no such request?
 
@@ -230,7 +233,7 @@ def test_fifty_crashes_leave_no_trace(desk: Desk) -> None:
     stack, start = desk.stack, time.monotonic()
     audit.install(stack.postgres)
     teams = [
-        Team(Desk(stack, desk.folder / str(n), f"crashes-{n}"), random.Random(n))
+        Team(Desk(stack, desk.folder / str(n), f"crashes-{n}"), random.Random(n), 1000 * (n + 1))
         for n in range(NUM_MODELS)
     ]
     script = strikes()

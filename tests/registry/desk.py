@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import candidates
+import quick
 import yaml
 from stack import STORE, Stack
 
@@ -19,6 +20,7 @@ from chainsight.store import Store, open_store
 from chainsight.tracking import Registry, Version
 
 ROOT = Path(__file__).parents[2]
+CALL_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Desk:
     stack: Stack
     folder: Path
     name: str
+    _calls: int = 0
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -69,26 +72,31 @@ class Desk:
             content[section] = {**content.get(section, {}), **values}
         self.config.write_text(yaml.safe_dump(content))
 
-    def start(
-        self, command: str, *arguments: str, user: str = "trainer", **environment: str
-    ) -> Any:
-        """Start `chainsight COMMAND CONFIG ...` in a process group of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "chainsight", command, str(self.config), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **self.stack.environment(user), **environment},
-            start_new_session=True,
-        )
-
     def call(
         self, command: str, *arguments: str, user: str = "trainer", **environment: str
     ) -> Done:
-        process = self.start(command, *arguments, user=user, **environment)
-        out, err = process.communicate(timeout=240)
-        return Done(process.returncode, out, err)
+        """Call `chainsight COMMAND CONFIG ...` in a process of its own."""
+        self._calls += 1
+        out, err = (self.folder / f"call-{self._calls}.{end}" for end in ("out", "err"))
+        variables = self.stack.environment(user) | environment
+        words = [command, str(self.config), *arguments]
+        process = quick.start(words, variables, out, errors=err)
+        process.join(CALL_SECONDS)
+        process.kill()  # if it is still there, which a test may want
+        process.join()
+        return Done(process.exitcode or 0, *(f.read_text() for f in (out, err) if f.exists()))
+
+    def call_anew(self, command: str, *arguments: str, user: str = "trainer") -> Done:
+        """The same in a fresh interpreter, as a shell does."""
+        done = subprocess.run(
+            [sys.executable, "-m", "chainsight", command, str(self.config), *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **self.stack.environment(user)},
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
 
     @property
     def store(self) -> Store:

@@ -23,6 +23,7 @@ PRELOAD = [
     "chainsight.stages.register",
     "chainsight.store.s3",
     "candidates",
+    "promoters",
     "quick",
 ]
 
@@ -30,6 +31,7 @@ PRELOAD = [
 def context() -> multiprocessing.context.ForkServerContext:
     """Where processes are forked from; the first call starts it."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # all that the fork's origin knows
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(PRELOAD)
     return found
@@ -40,14 +42,18 @@ def start(
     environment: Mapping[str, str],
     log: Path,
     candidate: tuple[str, Path, int, int, int] | None = None,
+    *,
+    errors: Path | None = None,
 ) -> BaseProcess:
-    """Start `chainsight ARGUMENTS`.
+    """Start `chainsight ARGUMENTS`; what it prints is appended to `log`, or partly to `errors`.
 
     `candidate`: what the process makes before that and gives as inputs: store, folder, number,
     right answers, tokens an answer.
     """
     process = context().Process(
-        target=_run, args=(list(arguments), dict(environment), log, candidate), daemon=True
+        target=_run,
+        args=(list(arguments), dict(environment), log, errors or log, candidate),
+        daemon=True,
     )
     process.start()
     return process
@@ -57,12 +63,13 @@ def _run(
     arguments: list[str],
     environment: dict[str, str],
     log: Path,
+    errors: Path,
     candidate: tuple[str, Path, int, int, int] | None,
 ) -> None:
     os.environ.update(environment)
-    with log.open("ab", buffering=0) as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    for path, descriptor in ((log, 1), (errors, 2)):
+        with path.open("ab", buffering=0) as file:
+            os.dup2(file.fileno(), descriptor)
     if candidate is not None:
         arguments = [*arguments, *(f"--{k}={uri}" for k, uri in _make(*candidate).items())]
     from chainsight.cli import main

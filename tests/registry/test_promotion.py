@@ -53,7 +53,7 @@ def test_models_are_promoted_by_command_and_by_hand(desk: Desk) -> None:
         assert version.tags[CONTENT_DIGEST] == digest(desk.store, inputs)
     assert desk.registry.aliases(desk.name) == {"champion": 1, "challenger": 4}
 
-    done = desk.call("promote", "--version=2", "--why=more right", user="promoter")
+    done = desk.call_anew("promote", "--version=2", "--why=more right", user="promoter")
     assert done.code == 0, done.err
     assert desk.registry.aliases(desk.name) == {"champion": 2, "previous": 1, "challenger": 4}
     assert answer_of(desk, "champion") == answer_of(desk, 2)

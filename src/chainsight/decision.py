@@ -104,6 +104,8 @@ class Decision(Figures):
     reason: str
     """One line: what decided."""
     mode: str = ""
+    champion_digest: str = ""
+    """Of the champion's files; empty without one."""
     test: str = ""
     """Which test gave `p_value`: a key of `TESTS`."""
     checks: tuple[Check, ...] = ()

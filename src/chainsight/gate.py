@@ -8,7 +8,7 @@ the policy's confidence).
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chainsight import paired
@@ -33,6 +33,11 @@ def decide(candidate: Results, champion: Results | None, policy: GateSection) ->
     Without a champion only the absolute bounds count. Results that cannot be compared, or hold a
     score that is none, are refused.
     """
+    decision = _decide(candidate, champion, policy)
+    return replace(decision, champion_digest=champion.digest if champion else "")
+
+
+def _decide(candidate: Results, champion: Results | None, policy: GateSection) -> Decision:
     obstacle = _obstacle(candidate, champion, policy)
     if obstacle:
         return Decision(

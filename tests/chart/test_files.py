@@ -17,8 +17,7 @@ def test_the_papers_configuration_is_a_copy_of_ours() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_configuration_works_where_nothing_of_ours_lies(name: str) -> None:
-    """The rows that configs/smoke.yaml reads are in no image: the chart has a smoke.yaml of its
-    own."""
+    """Not the rows that configs/smoke.yaml reads: they are in no image. Hence trial.yaml."""
     config = load_config(CHART / "files" / name)
     for dataset in (*config.prepare.examples, *config.prepare.benchmarks):
         assert dataset.source is None or "://" in dataset.source, dataset

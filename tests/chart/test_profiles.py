@@ -50,7 +50,7 @@ def test_every_profile_is_a_configuration(values: str, tmp_path: Path) -> None:
 def test_the_chart_changes_what_it_knows_and_nothing_else(tmp_path: Path) -> None:
     """Helm reads numbers as floats: 5e-06 and 1000000 have to come out as they went in."""
     profiles = _profiles(render("default"))
-    for name in ("paper", "smoke"):
+    for name in ("paper", "trial"):
         (data,) = (d for n, d in profiles.items() if name in n)
         (tmp_path / "run.yaml").write_text(data, encoding="utf-8")
         rendered = load_config(tmp_path / "run.yaml").model_dump(mode="json")

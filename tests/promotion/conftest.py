@@ -1,17 +1,28 @@
-"""One MLflow database for all tests of promotion, each with a model of its own."""
+"""A model of its own for each test: on MLflow in memory, or on its own registry in SQLite."""
 
 import re
 from pathlib import Path
 
 import pytest
 from bench import Bench
+from memory import MemoryRegistry
 
 from chainsight.tracking import Registry
 
+IN_SQLITE = ("test_commands", "test_promoting", "test_races")
+
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return Registry(f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db")
+
+
+@pytest.fixture
+def registry(request: pytest.FixtureRequest) -> Registry:
+    if request.path.stem in IN_SQLITE:
+        found: Registry = request.getfixturevalue("sqlite")
+        return found
+    return MemoryRegistry()
 
 
 @pytest.fixture

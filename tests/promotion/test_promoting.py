@@ -169,8 +169,8 @@ def test_the_first_champion_of_a_registration_is_adopted_before_the_next(bench: 
 def test_what_the_gate_said_against_this_very_champion_holds(bench: Bench) -> None:
     first = bench.version(0.5)
     promote(bench.place(), version=first.number)
-    said = {"champion": first.tags[CONTENT_DIGEST], "decision": {"reason": "passed: then"}}
-    second = bench.version(0.6, **{"chainsight.decision": json.dumps(said)})
+    said = {"champion_digest": first.tags[CONTENT_DIGEST], "reason": "passed: then"}
+    second = bench.version(0.6, **{"chainsight.decision": json.dumps({"decision": said})})
 
     def nobody(candidate: Version, champion: Version | None) -> Decision:
         raise AssertionError("asked again")
@@ -291,7 +291,7 @@ class TestTwoModels:
     def test_trainers_cannot_override_the_gate_or_forge_its_word(self, bench: Bench) -> None:
         candidates = f"{bench.model}-candidates"
         good = bench.version(0.6, name=candidates)
-        forged = json.dumps({"champion": good.tags[CONTENT_DIGEST], "decision": {}})
+        forged = json.dumps({"decision": {"champion_digest": good.tags[CONTENT_DIGEST]}})
         tags = {OVERRIDE: "trust me", "chainsight.decision": forged}
         bad = bench.version(0.5, name=candidates, **tags)
         worse = bench.version(0.4, name=candidates, gate="refused", **{OVERRIDE: "trust me"})

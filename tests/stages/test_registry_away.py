@@ -91,9 +91,9 @@ def refusal(world: World, uri: str) -> str:
 
 
 ANSWERS = {
-    401: "it refuses the name and password (401); set MLFLOW_TRACKING_USERNAME and",
-    403: "it allows this user no such thing (403); ask for EDIT on the registered model",
-    503: "it fails (503); look into the server's log, run again when it is mended",
+    401: "refuses the credentials of nobody (401); set MLFLOW_TRACKING_USERNAME and",
+    403: "(403); an admin of MLflow can grant EDIT on the registered model",
+    503: "cannot use its database (503): it is away, or full; the server's log tells which",
 }
 
 
@@ -119,8 +119,8 @@ def test_a_credential_that_expires_on_the_way_is_told_so(world: World, status: i
 def test_a_registry_that_is_not_there_is_named(world: World) -> None:
     message = refusal(world, "http://127.0.0.1:9")
     assert message == (
-        "MLflow at http://127.0.0.1:9 does not answer: nobody is there; start the server, or "
-        "correct run.tracking_uri"
+        "MLflow at http://127.0.0.1:9 does not answer (Connection refused); check "
+        "MLFLOW_TRACKING_URI and the network"
     )
 
 

@@ -101,16 +101,12 @@ def overridden(place: Place, version: Version) -> str:
 
 def recorded_decision(version: Version) -> dict[str, Any] | None:
     """The gate's decision that a version was registered with, if it is one."""
-    recorded = _recorded(version).get("decision")
-    return recorded if isinstance(recorded, dict) else None
-
-
-def _recorded(version: Version) -> dict[str, Any]:
     try:
-        recorded = json.loads(version.tags.get(DECISION, "{}"))
+        tag = json.loads(version.tags.get(DECISION, "{}"))
     except ValueError:  # people can write tags
-        return {}
-    return recorded if isinstance(recorded, dict) else {}
+        return None
+    recorded = tag.get("decision") if isinstance(tag, dict) else None
+    return recorded if isinstance(recorded, dict) else None
 
 
 def _was_compared_with(candidate: Version, champion: Version | None) -> bool:
@@ -118,7 +114,8 @@ def _was_compared_with(candidate: Version, champion: Version | None) -> bool:
     if champion is None:
         return True
     digest = champion.tags.get(CONTENT_DIGEST)
-    return bool(digest) and _recorded(candidate).get("champion") == digest
+    recorded = recorded_decision(candidate) or {}
+    return bool(digest) and recorded.get("champion_digest") == digest
 
 
 def _gate_says(version: Version, recorded: dict[str, Any] | None) -> str:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from chainsight import versions
 from chainsight.config import RunConfig
-from chainsight.errors import ChainsightError, CheckpointError, RecordError, TrackingError
+from chainsight.errors import ChainsightError, TrackingError
 from chainsight.store import Store, open_store
-from chainsight.tracking import ALIGNED_URI, CHAMPION, CONTENT_DIGEST, Registry, Version
+from chainsight.tracking import CHAMPION, Registry, Version
 
 MODEL_VARIABLE = "CHAINSIGHT_MODEL"
 """Environment variable with the reference of the model; the reconciler sets it to roll over."""
@@ -30,8 +31,8 @@ class Found:
 
 def reference(config: RunConfig, given: str | None) -> str:
     """The model to serve: as given, by the environment, or the configuration's champion."""
-    name = config.promotion.production_name or config.register_.model_name
-    return given or os.environ.get(MODEL_VARIABLE) or f"models:/{name}@{CHAMPION}"
+    champion = f"models:/{config.champion_model()}@{CHAMPION}"
+    return given or os.environ.get(MODEL_VARIABLE) or champion
 
 
 def find(config: RunConfig, ref: str, cache: Path | None = None) -> Found:
@@ -46,25 +47,8 @@ def find(config: RunConfig, ref: str, cache: Path | None = None) -> Found:
     registry = Registry(config.run.mlflow_uri())
     where = cache or Path(config.run.home) / "cache"
     store = open_store(config.run.store_uri(), where, read_only=True)
-    version, folder = _load(ref, registry, store)
+    version, folder = versions.load(ref, registry, store)
     return Found(version, folder, store)
-
-
-def _load(ref: str, registry: Registry, store: Store) -> tuple[Version, Path]:
-    version = registry.resolve(ref)
-    if ALIGNED_URI not in version.tags:
-        raise RecordError(
-            f"{version.uri} has no tag {ALIGNED_URI}, so chainsight did not register it; point "
-            "to one that it did"
-        )
-    manifest = store.load(version.tags[ALIGNED_URI])
-    registered = version.tags.get(CONTENT_DIGEST, "")
-    if manifest.content_digest != registered:
-        raise CheckpointError(
-            f"{version.uri} was registered with the content digest {registered or '(none)'}, its "
-            f"files have {manifest.content_digest}; register what is to be served"
-        )
-    return version, store.fetch(manifest)
 
 
 def persist(

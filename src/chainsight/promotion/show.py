@@ -73,7 +73,7 @@ def _score_table(found: Comparison) -> Table:
     for name in ("mode", "benchmark"):
         table.add_column(name)
     for name in (found.before, found.after, "difference"):
-        table.add_column(name, justify="right")
+        table.add_column(name.removeprefix("models:/"), justify="right")
     for mode, datasets in found.scores.items():
         for dataset, pair in datasets.items():
             before, after = pair["before"], pair["after"]

@@ -72,6 +72,13 @@ def test_a_headline_shows_the_numbers_that_people_look_for() -> None:
     assert headline("pair", metrics) == "1,234 pairs from 500 of 900 questions"
 
 
+def test_the_first_version_is_not_said_to_have_been_compared() -> None:
+    first = {"version": 1.0, "num_wins": 0.0, "num_losses": 0.0}
+    assert headline("register", first) == "version 1; compared with no champion"
+    second = {"version": 2.0, "num_wins": 4.0, "num_losses": 3.0, "champion_value": 0.5}
+    assert headline("register", second) == "version 2; 4 wins, 3 losses against the champion"
+
+
 def test_scores_are_shown_in_percent_with_their_errors() -> None:
     text = io.StringIO()
     score = {"value": 0.456, "standard_error": 0.0123, "num_examples": 300}

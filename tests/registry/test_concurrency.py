@@ -82,6 +82,6 @@ def test_of_a_hundred_promotions_at_once_the_best_wins(desk: Desk) -> None:
     assert desk.registry.aliases(desk.name)[CHAMPION] == best
     assert disagreements(desk.place()) == []
     seen = {one.version for one in audit.seen(desk.stack.postgres, desk.name, CHAMPION)}
-    assert seen <= {row.champion for row in rows}
+    assert seen <= {entry.champion for entry in entries}
     promoted = sum(row.action == "promoted" for row in rows)
     print(f"{len(rows)} promotions, {promoted} promoted one after the other, {seconds:.0f} s")

@@ -68,8 +68,6 @@ def settings(path: str) -> None:
     parser["mlflow"] = {
         "default_permission": os.environ["CHAINSIGHT_MLFLOW_DEFAULT_PERMISSION"],
         "database_uri": address(USERS).replace("%", "%%"),  # MLflow's reader interpolates
-        # Seconds: a password's hash takes 0.3 s of CPU, which each request would pay.
-        "auth_cache_ttl_seconds": "60",
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
     }
     os.umask(0o027)  # it holds a password

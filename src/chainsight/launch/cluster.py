@@ -33,6 +33,27 @@ _AWAY = (429, 500, 502, 503, 504)
 _GONE = 410
 
 
+def credentials(wish: str, *, otherwise: str) -> tuple[Any, str]:
+    """How to reach the API, and the namespace: the pod's service account, else the kubeconfig.
+
+    Raises:
+        LaunchError: there is neither. It says who wanted it, and what to do `otherwise`.
+    """
+    configuration = kubernetes.client.Configuration()
+    try:
+        if NAMESPACE_FILE.exists():
+            kubernetes.config.load_incluster_config(client_configuration=configuration)
+            return configuration, NAMESPACE_FILE.read_text().strip()
+        kubernetes.config.load_kube_config(client_configuration=configuration)
+        active = kubernetes.config.list_kube_config_contexts()[1]
+    except ConfigException as error:
+        raise LaunchError(
+            f"{wish}, but no cluster is known here ({error}); run it in a pod with a service "
+            f"account token, set KUBECONFIG, or {otherwise}"
+        ) from error
+    return configuration, active["context"].get("namespace", "default")
+
+
 class Cluster:
     """One namespace of a cluster; `clock` and `sleep` in seconds."""
 
@@ -61,19 +82,8 @@ class Cluster:
         Raises:
             LaunchError: there is neither.
         """
-        configuration = kubernetes.client.Configuration()
-        try:
-            if NAMESPACE_FILE.exists():
-                kubernetes.config.load_incluster_config(client_configuration=configuration)
-                return cls(configuration, NAMESPACE_FILE.read_text().strip(), say=say)
-            kubernetes.config.load_kube_config(client_configuration=configuration)
-            active = kubernetes.config.list_kube_config_contexts()[1]
-        except ConfigException as error:
-            raise LaunchError(
-                f"platform.launcher is trainjob, but no cluster is known here ({error}); run it "
-                "in a pod with a service account token, set KUBECONFIG, or set it to pod"
-            ) from error
-        return cls(configuration, active["context"].get("namespace", "default"), say=say)
+        wish = "platform.launcher is trainjob"
+        return cls(*credentials(wish, otherwise="set it to pod"), say=say)
 
     def create(self, resource: dict[str, Any]) -> dict[str, Any]:
         """Create a TrainJob; RefusalError with status 409 when there is one of its name."""

@@ -8,10 +8,9 @@ from typing import Any
 import kubernetes
 import urllib3
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
 
 from chainsight.errors import LaunchError
-from chainsight.launch.cluster import NAMESPACE_FILE
+from chainsight.launch.cluster import credentials
 from chainsight.launch.served import CONTAINERS, Served, ready_patch, rolling_patch, served_by
 
 RULES = (("apps", "deployments", "get, patch"), ('""', "pods", "list"))
@@ -48,20 +47,8 @@ class Deployment:
         Raises:
             LaunchError: there is neither.
         """
-        configuration = kubernetes.client.Configuration()
-        try:
-            if NAMESPACE_FILE.exists():
-                kubernetes.config.load_incluster_config(client_configuration=configuration)
-                return cls(configuration, NAMESPACE_FILE.read_text().strip(), name, model)
-            kubernetes.config.load_kube_config(client_configuration=configuration)
-            active = kubernetes.config.list_kube_config_contexts()[1]
-        except ConfigException as error:
-            raise LaunchError(
-                f"promotion.deployment is {name}, but no cluster is known here ({error}); run it "
-                "in a pod with a service account token, set KUBECONFIG, or leave the setting out"
-            ) from error
-        namespace = active["context"].get("namespace", "default")
-        return cls(configuration, namespace, name, model)
+        wish = f"promotion.deployment is {name}"
+        return cls(*credentials(wish, otherwise="leave the setting out"), name, model)
 
     def look(self) -> Served:
         """What it serves, and how far its rollout is; LaunchError if the API refuses or is away."""

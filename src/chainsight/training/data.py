@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from chainsight.vlm.template import IGNORED, Row, Template
+from chainsight.vlm.prefix import IGNORED
+from chainsight.vlm.template import Row, Template
 
 Batch = dict[str, Any]
 

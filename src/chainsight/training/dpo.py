@@ -16,7 +16,7 @@ from chainsight.context import Context
 from chainsight.training import loop, objectives, parallel, setup
 from chainsight.training.data import PairRow, dpo_collator, order
 from chainsight.vlm.checkpoint import Loaded, quiet
-from chainsight.vlm.template import IGNORED
+from chainsight.vlm.prefix import IGNORED
 
 NOT_FOR_THE_MODEL = frozenset({"labels", "num_pairs", "reference_logps"})
 

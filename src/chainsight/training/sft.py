@@ -14,7 +14,8 @@ from chainsight.context import Context
 from chainsight.training import loop, objectives, parallel, setup
 from chainsight.training.data import order, sft_collator
 from chainsight.vlm.checkpoint import Loaded, quiet
-from chainsight.vlm.template import IGNORED, Row
+from chainsight.vlm.prefix import IGNORED
+from chainsight.vlm.template import Row
 
 
 class SftLoop(loop.Loop, SFTTrainer):  # type: ignore[misc]

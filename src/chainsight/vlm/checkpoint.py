@@ -21,8 +21,9 @@ from transformers.utils import logging as transformers_logging
 from chainsight.config import PromptStyle
 from chainsight.errors import CheckpointError
 from chainsight.prompts import STYLES
-from chainsight.vlm import adapter, fitting, mlmodel
+from chainsight.vlm import adapter, families, fitting, mlmodel
 from chainsight.vlm.adapter import PREFIX, Adapter, Base
+from chainsight.vlm.families import Family
 from chainsight.vlm.files import (
     BUILTIN,
     FORMAT,
@@ -75,6 +76,11 @@ class Loaded:
     device: torch.device
     prompt_style: PromptStyle = "paper"
     """Whose words it was taught in."""
+
+    @property
+    def family(self) -> Family:
+        """What the shared-prefix engine must know of its architecture."""
+        return families.of(self.model.config)
 
     @property
     def end_ids(self) -> tuple[int, ...]:

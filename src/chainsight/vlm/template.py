@@ -16,9 +16,7 @@ from chainsight.config import PromptStyle
 from chainsight.errors import CheckpointError
 from chainsight.records import Example, Mode
 from chainsight.vlm.pictures import Pictures, open_image
-
-IGNORED = -100
-"""Label of a token that is not learned (torch's cross entropy skips it)."""
+from chainsight.vlm.prefix import IGNORED
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,14 @@ class Row:
     response_ids: tuple[int, ...]
     images: tuple[bytes, ...]
     """In the order of their tokens."""
+    labels: tuple[int, ...] | None = None
+    """As many as `response_ids`: the id itself where it is learned, else IGNORED; none: all are
+    learned. For several turns, of which the answers are learned alone."""
+
+    @property
+    def learned(self) -> tuple[int, ...]:
+        """The labels of `response_ids`."""
+        return self.response_ids if self.labels is None else self.labels
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + len(self.response_ids)
@@ -201,7 +207,7 @@ class Template:
             ids[i, length - len(row) :] = torch.tensor(row.prompt_ids + row.response_ids)
             mask[i, length - len(row) :] = 1
             if row.response_ids:
-                labels[i, -len(row.response_ids) :] = torch.tensor(row.response_ids)
+                labels[i, -len(row.response_ids) :] = torch.tensor(row.learned)
         batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
         batch["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
         pictures = [self.pictures(image, row.key) for row in rows for image in row.images]

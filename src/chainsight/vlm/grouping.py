@@ -1,0 +1,95 @@
+"""Rows to groups that share what they have in common, and groups to a model's arguments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any
+
+import torch
+
+from chainsight.vlm import prefix
+from chainsight.vlm.checkpoint import Loaded
+from chainsight.vlm.prefix import IGNORED, Branch, Group, Layout
+from chainsight.vlm.template import Row
+
+
+def alone(row: Row) -> Group:
+    """A row as a group of one branch."""
+    return Group(row.prompt_ids, (Branch(row.response_ids, row.learned),), row.images, row.key)
+
+
+def merge(rows: Sequence[Row], image_id: int) -> list[Group]:
+    """Rows as one group whose prompt is what their prompts have in common, in the order of rows.
+
+    What a row's own prompt says beyond that leads its branch, unlearned. Rows whose pictures are
+    not the same, or not all within the common part, become a group each: branches have none.
+
+    Args:
+        rows: of one question or one picture.
+        image_id: the image placeholder's token id.
+    """
+    first, *others = rows
+    common = len(first.prompt_ids)
+    for row in others:
+        both = zip(first.prompt_ids[:common], row.prompt_ids, strict=False)
+        common = sum(1 for _ in takewhile(lambda ids: ids[0] == ids[1], both))
+    tails = [row.prompt_ids[common:] for row in rows]
+    shares = all(list(row.images) == list(first.images) for row in others)
+    if not common or not shares or any(image_id in tail for tail in tails):
+        return [alone(row) for row in rows]
+    branches = tuple(
+        Branch((*tail, *row.response_ids), (*[IGNORED] * len(tail), *row.learned))
+        for tail, row in zip(tails, rows, strict=True)
+    )
+    return [Group(first.prompt_ids[:common], branches, first.images, first.key)]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Groups as a model of attention `prefix.ATTENTION` takes them."""
+
+    layout: Layout
+    position_ids: torch.Tensor
+    """[1, S], or as the family wants them."""
+    pictures: Mapping[str, torch.Tensor]
+    """The image processor's tensors of all pictures; {} without any."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        pictures = {name: tensor.to(device) for name, tensor in self.pictures.items()}
+        return replace(
+            self,
+            layout=self.layout.to(device),
+            position_ids=self.position_ids.to(device),
+            pictures=pictures,
+        )
+
+    def arguments(self, encoded: dict[str, Any] | None = None) -> dict[str, Any]:
+        """For a forward pass; `encoded` stands for the pictures (`Family.encode`)."""
+        given = prefix.forward(self.layout, self.position_ids)
+        if encoded is None:
+            return given | dict(self.pictures)
+        return given | ({"mm_encoder_outputs": dict(encoded)} if encoded else {})
+
+
+def batch(loaded: Loaded, groups: Sequence[Group]) -> Batch:
+    """Lay groups out and prepare their pictures.
+
+    Raises:
+        RecordError: a picture is refused.
+    """
+    each = [_pictures(loaded, group) for group in groups]
+    family, config = loaded.family, loaded.model.config
+    prompts = [
+        family.positions(config, group.prompt_ids, pictures)
+        for group, pictures in zip(groups, each, strict=True)
+    ]
+    layout = prefix.lay_out(groups, prompts)
+    names = dict.fromkeys(name for pictures in each for name in pictures)
+    joined = {name: torch.cat([p[name] for p in each if name in p]) for name in names}
+    return Batch(layout, family.position_ids(layout.positions), joined)
+
+
+def _pictures(loaded: Loaded, group: Group) -> dict[str, torch.Tensor]:
+    each = [loaded.template.pictures(image, group.key) for image in group.images]
+    return {name: torch.cat([p[name] for p in each]) for name in each[0]} if each else {}

@@ -4,7 +4,7 @@
 `scores` reads the learned tokens' log-probabilities.
 """
 
-from chainsight.vlm.prefix.attention import ATTENTION, implementation
+from chainsight.vlm.prefix.attention import ATTENTION, implementation, require
 from chainsight.vlm.prefix.layout import IGNORED, Branch, Group, Layout, lay_out
 from chainsight.vlm.prefix.scores import branch_sums, forward, score, token_logps
 
@@ -18,6 +18,7 @@ __all__ = [
     "forward",
     "implementation",
     "lay_out",
+    "require",
     "score",
     "token_logps",
 ]

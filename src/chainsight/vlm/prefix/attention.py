@@ -21,7 +21,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from chainsight.errors import ConfigError
+from chainsight.errors import CheckpointError, ConfigError
 from chainsight.vlm.prefix.layout import Layout, Span
 
 ATTENTION = "chainsight_prefix"
@@ -366,3 +366,17 @@ def implementation(attention: str) -> str:
     if attention == "flash_attention_2" and not torch.cuda.is_available():
         raise ConfigError("model.attention flash_attention_2 needs a GPU; set it to sdpa")
     return KINDS[attention][0]
+
+
+def require(model: Any) -> None:
+    """Refuse a model whose language model has none of our attentions.
+
+    Raises:
+        CheckpointError: naming the way out.
+    """
+    found = model.config.get_text_config()._attn_implementation
+    if found not in {name for name, _ in KINDS.values()}:
+        raise CheckpointError(
+            f"the model was loaded with attention {found!r}, to which the branches of a group are "
+            "one text; load it with prefix.implementation(...)"
+        )

@@ -15,7 +15,7 @@ from chainsight.vlm.prefix.attention import NO_MASK
 from chainsight.vlm.prefix.layout import Layout
 
 PIECE = 2**25
-"""Logits that `score` holds at a time: 128 MiB in float32, 262 tokens of a vocabulary of 128,000."""
+"""Logits that `score` holds at a time: 128 MiB in float32, 262 tokens of 128,000 words."""
 
 
 def forward(layout: Layout, position_ids: torch.Tensor) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _scoring_head(model: Any, targets: torch.Tensor, piece: int) -> Iterator[Non
 
     def in_pieces(hidden: torch.Tensor) -> torch.Tensor:
         rows = max(1, piece // head.weight.shape[0])
-        pairs = list(zip(hidden[0].split(rows), targets.split(rows), strict=True))
+        pairs = list(zip(torch.split(hidden[0], rows), torch.split(targets, rows), strict=True))
         if len(pairs) > 1 and torch.is_grad_enabled():
             found = [checkpoint(logps, *pair, use_reentrant=False) for pair in pairs]
         else:

@@ -4,13 +4,14 @@
 `scores` reads the learned tokens' log-probabilities.
 """
 
-from chainsight.vlm.prefix.attention import ATTENTION, implementation, require
+from chainsight.vlm.prefix.attention import ATTENTION, KINDS, implementation, require
 from chainsight.vlm.prefix.layout import IGNORED, Branch, Group, Layout, lay_out
 from chainsight.vlm.prefix.scores import branch_sums, forward, score, token_logps
 
 __all__ = [
     "ATTENTION",
     "IGNORED",
+    "KINDS",
     "Branch",
     "Group",
     "Layout",

@@ -235,7 +235,7 @@ def blocks(
 
     On a CPU it has no backward pass; no GPU has run this here.
     """
-    if query.device.type == "cpu" and torch.is_grad_enabled() and query.requires_grad:
+    if query.device.type == "cpu" and any(s.requires_grad for s in (query, key, value)):
         raise ValueError(
             "flex_attention has no backward pass on a CPU; set model.attention to sdpa"
         )

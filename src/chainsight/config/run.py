@@ -59,7 +59,7 @@ class ModelSection(Section):
     """Pinned hub revision; none for folders."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of weights and activations; the paper trains in bfloat16 (its script)."""
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    attention: Literal["sdpa", "flex_attention", "flash_attention_2", "eager"] = "sdpa"
     """Attention kernel; flash_attention_2 needs a GPU and its package."""
     gradient_checkpointing: bool = False
     """Trade compute for memory; the paper's 8B runs need it."""

@@ -33,13 +33,20 @@ def sharing(rows: Sequence[Row], share: Share) -> list[Hashable]:
     """What a row must have in common with another one to stand in its unit."""
     if share == "nothing":
         return list(range(len(rows)))
+    questions = [row.key.rpartition("/")[0] for row in rows]  # without the mode
     if share == "question":
-        return [row.key.rpartition("/")[0] for row in rows]  # without the mode
-    return [picture(row) or row.key.rpartition("/")[0] for row in rows]
+        return list(questions)
+    pictures: dict[int, tuple[bytes, ...]] = {}
+    for row in rows:
+        if id(row.images) not in pictures:  # rows of one example have them in common
+            pictures[id(row.images)] = picture(row)
+    return [
+        pictures[id(row.images)] or question for row, question in zip(rows, questions, strict=True)
+    ]
 
 
 def picture(row: Row) -> tuple[bytes, ...]:
-    """Tells a row's pictures from others'."""
+    """Tells a row's pictures from others'; they are read for it."""
     return tuple(hashlib.sha256(image).digest() for image in row.images)
 
 

@@ -81,8 +81,7 @@ class DpoLoop(loop.Loop[PairBatch], DPOTrainer):  # type: ignore[misc]
 
     def logps(self, model: Any, batch: Batch, encoded: dict[str, Any]) -> torch.Tensor:
         """Log-probabilities of all learned tokens, [K]."""
-        logits = model(**batch.arguments(encoded)).logits
-        return prefix.token_logps(logits, batch.layout)
+        return prefix.score(model, batch.arguments(encoded))
 
     def sums(self, logps: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Weighted log-probabilities of all responses, [M]."""

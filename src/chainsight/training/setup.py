@@ -44,7 +44,7 @@ def load_for_training(
     kind: dict[str, Any] = {
         "revision": revision,
         "dtype": dtype,
-        "attention": prefix.ATTENTION,
+        "attention": prefix.implementation(context.model.attention),
         "fetch": context.fetch,
     }
     if sharded(context) and not parallel.leads():

@@ -33,8 +33,7 @@ class SftLoop(loop.Loop[Batch], SFTTrainer):  # type: ignore[misc]
     def part_of_loss(self, model: Any, inputs: Batch, step: tuple[Part, ...]) -> torch.Tensor:
         """What a forward pass adds to the step's loss."""
         num_tokens = sum(data.num_learned(self.rows[n]) for part in step for n in part)
-        logits = model(**inputs.arguments()).logits
-        return objectives.sft_loss(prefix.token_logps(logits, inputs.layout), num_tokens)
+        return objectives.sft_loss(prefix.score(model, inputs.arguments()), num_tokens)
 
 
 def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Context) -> SftLoop:

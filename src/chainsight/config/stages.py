@@ -1,9 +1,10 @@
 """The sections of the stages, in the order of the pipeline."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from chainsight.config import trainer
 from chainsight.config.generic import GenericSource
 from chainsight.config.section import Count, NonNegative, Positive, PromptStyle, Rate, Section
 
@@ -163,9 +164,13 @@ class TrainingSection(Section):
     """Gradient clipping (the trainer's default)."""
     save_every_steps: Count = 200
     """Steps between checkpoints for resume (ours)."""
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of TRL's SFTConfig and DPOConfig (`chainsight.config.trainer` lists those
+    that have a meaning here, and says why others have none)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingSection":
+        trainer.check(self.trainer, frozenset(type(self).model_fields))
         if self.lora_save == "adapter" and self.tuning != "lora":
             raise ValueError("lora_save: adapter needs tuning: lora, for there is none otherwise")
         return self

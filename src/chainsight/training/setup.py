@@ -185,4 +185,5 @@ def arguments(
         "use_cpu": not cuda,
         "ddp_find_unused_parameters": True,  # a LLaVA skips its tower's last layer
         "ddp_broadcast_buffers": False,  # none of them changes
+        **config.trainer,
     }

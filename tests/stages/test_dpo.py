@@ -121,11 +121,14 @@ def test_control_tokens_in_a_sampled_text_stay_text(world, loaded, template):
     assert (row.chosen.prompt_ids + row.chosen.response_ids).count(template.image_id) == pictures
 
 
-@pytest.mark.parametrize("tuning", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("tuning", "reference"),
+    [("full", "cache"), ("full", "model"), ("lora", "cache"), ("lora", "adapter")],
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_first_loss_is_exactly_ln_2(world, pairs, tuning, dtype):
-    model = {"dtype": dtype}
-    aligned, _ = align(world, tuning=tuning, lora_rank=2, max_steps=1, model=model)
+def test_the_first_loss_is_exactly_ln_2(world, pairs, tuning, reference, dtype):
+    settings = {"tuning": tuning, "reference": reference, "lora_rank": 2, "max_steps": 1}
+    aligned, _ = align(world, model={"dtype": dtype}, **settings)
     (first,) = history(aligned)
     assert first["loss"] == torch.tensor(math.log(2)).item()  # float32's nearest to ln 2
     assert first["rewards/chosen"] == first["rewards/rejected"] == 0.0

@@ -15,7 +15,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from chainsight.config import DpoSection
 from chainsight.context import Context
-from chainsight.training import data, loop, objectives, parallel, plan, setup
+from chainsight.training import data, feed, loop, objectives, parallel, plan, setup
 from chainsight.training.data import PairBatch, PairRow
 from chainsight.training.plan import Forward, Part
 from chainsight.training.reference import Scores
@@ -150,8 +150,8 @@ def build(
         trainer = DpoLoop(
             model=loaded.model,
             args=DPOConfig(**shared, beta=config.beta, precompute_ref_log_probs=True),
-            train_dataset=loop.numbered(steps),
-            data_collator=loop.only,
+            train_dataset=feed.numbered(steps),
+            data_collator=feed.only,
             processing_class=loaded.processor,
             peft_config=setup.adapters(loaded.model, config),
         )

@@ -4,15 +4,13 @@ import contextlib
 import json
 import math
 import shutil
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import torch
-from datasets import Dataset  # type: ignore[import-untyped]
 from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
@@ -22,22 +20,12 @@ from chainsight.context import Context
 from chainsight.errors import ChainsightError
 from chainsight.training import parallel, plan, resume
 from chainsight.training.data import Maker
+from chainsight.training.feed import Inputs, ahead
 from chainsight.training.plan import Forward, Part
 from chainsight.training.setup import adapter_of, sharded
 from chainsight.vlm import checkpoint
 
 NOT_A_CURVE = frozenset({"epoch", "step", "total_flos"})
-
-
-class Movable(Protocol):
-    """What a forward pass takes."""
-
-    def to(self: "Inputs", device: torch.device) -> "Inputs":
-        """The same on another device."""
-        ...
-
-
-Inputs = TypeVar("Inputs", bound=Movable)
 
 
 class Loop(Generic[Inputs]):
@@ -100,9 +88,9 @@ class Loop(Generic[Inputs]):
         """What a forward pass adds to the step's loss."""
         raise NotImplementedError
 
-    def passes(self, start: int = 0) -> Iterator[Forward]:
-        """All ranks' forward passes from step `start` on, dealt in turn."""
-        for step in self.steps[start:]:
+    def passes(self) -> Iterator[Forward]:
+        """All ranks' forward passes of the whole training, dealt in turn."""
+        for step in self.steps:
             yield from self.dealt(step)
 
     def dealt(self, step: tuple[Part, ...]) -> list[Forward]:
@@ -110,13 +98,17 @@ class Loop(Generic[Inputs]):
         size = self.args.per_device_train_batch_size
         return plan.deal(step, self.tokens, size=size, num_ranks=parallel.num_ranks())
 
+    def _own_passes(self, start: int) -> Iterator[tuple[Forward, bool]]:
+        for step in self.steps[start:]:
+            own = self.dealt(step)[parallel.rank() :: parallel.num_ranks()]
+            yield from ((forward, n == len(own) - 1) for n, forward in enumerate(own))
+
     def _own_batches(self, start: int) -> Iterator[tuple[Inputs, bool]]:
-        own = (
-            self.dealt(step)[parallel.rank() :: parallel.num_ranks()] for step in self.steps[start:]
-        )
-        named = ((forward, n == len(step) - 1) for step in own for n, forward in enumerate(step))
-        make = lambda one: (self.make(one[0]), one[1])  # noqa: E731
-        return ahead(make, named) if self.args.device.type == "cuda" else map(make, named)
+        def make(own: tuple[Forward, bool]) -> tuple[Inputs, bool]:
+            return self.make(own[0]), own[1]
+
+        passes = self._own_passes(start)
+        return ahead(make, passes) if self.args.device.type == "cuda" else map(make, passes)
 
     def training_step(self, model: Any, number: int, *_: Any) -> torch.Tensor:
         """Run this rank's passes of step `number`, forward and backward; its part of the loss."""
@@ -227,32 +219,6 @@ class Loop(Generic[Inputs]):
                 f"the loss is {logs['loss']} at step {step} (gradient norm "
                 f"{logs.get('grad_norm')}); lower learning_rate, or use dtype float32"
             )
-
-
-def numbered(steps: Sequence[Any]) -> Dataset:
-    """The trainer's data: the steps' numbers."""
-    return Dataset.from_dict({"step": range(len(steps))})
-
-
-def only(items: list[Any]) -> Any:
-    """The trainer's collator: a batch is one step's number."""
-    return items[0]["step"]
-
-
-Item = TypeVar("Item")
-Made = TypeVar("Made")
-
-
-def ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-    """What `make` makes of each item; the next one in a thread while the last one is used."""
-    waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        for item in items:
-            waiting.append(pool.submit(make, item))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _curve(logs: Mapping[str, Any]) -> dict[str, float]:

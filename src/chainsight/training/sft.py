@@ -9,7 +9,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from chainsight.config import SftSection
 from chainsight.context import Context
-from chainsight.training import data, loop, objectives, parallel, plan, setup
+from chainsight.training import data, feed, loop, objectives, parallel, plan, setup
 from chainsight.training.plan import Forward, Part
 from chainsight.vlm import prefix
 from chainsight.vlm.checkpoint import Loaded, quiet
@@ -49,8 +49,8 @@ def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Cont
         trainer = SftLoop(
             model=loaded.model,
             args=SFTConfig(**shared, dataset_kwargs={"skip_prepare_dataset": True}),
-            train_dataset=loop.numbered(steps),
-            data_collator=loop.only,
+            train_dataset=feed.numbered(steps),
+            data_collator=feed.only,
             processing_class=loaded.processor,
             peft_config=setup.adapters(loaded.model, config),
         )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from lessons import context, dpo_trainer, nudge, pairs_of
+from lessons import context, dpo_trainer, nudge, pairs_of, png
 
 from chainsight.training.data import PairRow
 from chainsight.vlm import checkpoint
@@ -47,7 +47,7 @@ def test_a_score_is_of_one_model_one_picture_and_one_weighting(
     assert scored(few)[0] == 2
     assert scored(few, token_weights="cos")[0] == 2
     chosen, rejected = (
-        Row(row.key, row.prompt_ids, row.response_ids, pairs[3 * 2].chosen.images)
+        Row(row.key, row.prompt_ids, row.response_ids, (png("yellow"),))
         for row in (few[0].chosen, few[0].rejected)
     )
     assert scored([PairRow(chosen, rejected)])[0] == 2

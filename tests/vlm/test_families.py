@@ -3,120 +3,243 @@
 The rows' inputs are made by transformers' own processor, their positions by the model itself.
 """
 
+from dataclasses import replace
+from itertools import combinations
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
 
-from chainsight.errors import CheckpointError
-from chainsight.vlm import checkpoint, families, grouping, prefix
-from chainsight.vlm.prefix import IGNORED
+from chainsight.vlm import checkpoint, families, grouping, prefix, sampling
+from chainsight.vlm.pictures import open_image
 from chainsight.vlm.template import Prompt
 
-NAMES = sorted(families.FAMILIES)
 EXACT = 1e-5
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=sorted(families.FAMILIES))
 def folder(request, family_folders):
     return family_folders[request.param]
 
 
-def questions(png):
-    """Two about two pictures, one about one, one about none; some with several answers."""
+@pytest.fixture
+def ours(folder):
+    return checkpoint.load(folder, attention=prefix.ATTENTION)
+
+
+@pytest.fixture
+def theirs(folder):
+    """Apart, so that nothing a model keeps of one way helps the other."""
+    return checkpoint.load(folder)
+
+
+@pytest.fixture
+def asked(ours, png):
+    """(prompt, its rows): two questions about two pictures, one about one, one about none."""
     two = (png("red", (70, 40)), png("blue", (33, 64)))
-    one = (png("green", (20, 50)),)
+    said = {
+        Prompt("a", "Is <image 1> above <image 2>? Why?", two): ["yes, it is", "no", "y"],
+        Prompt("b", "Is <image 1> above <image 2>? Say it in a word.", two): ["yes"],
+        Prompt("c", "What is it?", (png("green", (20, 50)),)): ["a field"],
+        Prompt("d", "What is two and two?", ()): ["four", "it is five"],
+    }
+    template = ours.template
     return [
-        (Prompt("a", "Is <image 1> above <image 2>? Why?", two), ["yes, it is", "no", "y"]),
-        (Prompt("b", "Is <image 1> above <image 2>? Say it in a word.", two), ["yes"]),
-        (Prompt("c", "What is it?", one), ["a field"]),
-        (Prompt("d", "What is two and two?", ()), ["four", "it is five"]),
+        (
+            prompt,
+            [template.row(prompt, (*template.text_ids(a), template.end_of_turn)) for a in each],
+        )
+        for prompt, each in said.items()
     ]
 
 
-def rows_of(template, png):
-    end = template.end_of_turn
-    return [
-        [template.row(prompt, (*template.text_ids(answer), end)) for answer in answers]
-        for prompt, answers in questions(png)
-    ]
+def packed(loaded, asked):
+    """One row of three groups: the first two questions share their pictures."""
+    (_, first), (_, second), *others = asked
+    groups = grouping.merge([*first, *second], loaded.template.image_id)
+    for _, rows in others:
+        groups += grouping.merge(rows, loaded.template.image_id)
+    assert [len(group.branches) for group in groups] == [4, 1, 2]
+    return grouping.batch(loaded, groups)
 
 
-def shared_loss(loaded, rows, *, encode=False, model=None):
-    """Sum of -log p, from one packed row; the first two questions share their pictures."""
-    first, second, *others = rows
-    image_id = loaded.template.image_id
-    groups = grouping.merge([*first, *second], image_id)
-    assert len(groups) == 1, "one prompt for both questions"
-    for one in others:
-        groups += grouping.merge(one, image_id)
-    batch = grouping.batch(loaded, groups)
-    encoded = loaded.family.encode(loaded.model, batch.pictures) if encode else None
-    logits = (model or loaded.model)(**batch.arguments(encoded)).logits
+def shared_loss(model, batch, encoded=None):
+    """Sum of -log p over all answers."""
+    logits = model(**batch.arguments(encoded)).logits
     return -prefix.token_logps(logits, batch.layout).sum()
 
 
-def plain_loss(loaded, png, rows, model=None):
-    """The same from the processor's inputs, a row at a time, each with the model's positions."""
+def plain_loss(loaded, model, asked):
+    """The same from transformers' inputs, a row at a time."""
     total = torch.zeros(())
-    for (prompt, _), several in zip(questions(png), rows, strict=True):
-        for row in several:
-            inputs = own_inputs(loaded, prompt, row)
-            logits = (model or loaded.model)(**inputs, use_cache=False).logits[0]
-            said = logits[len(row.prompt_ids) - 1 : -1]
+    for prompt, rows in asked:
+        for row in rows:
+            logits = model(**own_inputs(loaded, prompt, row), use_cache=False).logits[0]
+            said = logits[len(row.prompt_ids) - 1 : -1].float()
             answer = torch.tensor(row.response_ids)
-            total = total + functional.cross_entropy(said.float(), answer, reduction="sum")
+            total = total + functional.cross_entropy(said, answer, reduction="sum")
     return total
 
 
 def own_inputs(loaded, prompt, row):
-    """transformers' inputs of a prompt and of an answer behind it."""
-    pictures = [grouping_image(image) for image in row.images]
-    made = loaded.processor(
-        text=[loaded.template.rendered(prompt)],
-        images=pictures or None,
-        add_special_tokens=not loaded.template.rendered(prompt).startswith("<|begin|>"),
-        return_tensors="pt",
+    """The processor's tensors of a prompt, an answer put behind it; positions are the model's."""
+    pictures = [open_image(image, "").convert("RGB") for image in row.images]
+    text = loaded.template.rendered(prompt)
+    starts = text.startswith(str(loaded.template.tokenizer.bos_token))
+    made = dict(
+        loaded.processor(
+            text=[text], images=pictures or None, add_special_tokens=not starts, return_tensors="pt"
+        )
     )
-    inputs = dict(made)
-    assert tuple(inputs["input_ids"][0].tolist()) == row.prompt_ids
-    answer = torch.tensor([row.response_ids])
-    inputs["input_ids"] = torch.cat([inputs["input_ids"], answer], 1)
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    if "mm_token_type_ids" in inputs:
-        kinds = torch.as_tensor(inputs["mm_token_type_ids"])
-        inputs["mm_token_type_ids"] = torch.cat([kinds, torch.zeros_like(answer)], 1)
-    return inputs
+    assert tuple(made["input_ids"][0].tolist()) == row.prompt_ids
+    answer = torch.tensor([row.response_ids], dtype=torch.long)
+    behind = {"input_ids": answer, "mm_token_type_ids": torch.zeros_like(answer)}
+    made |= {
+        name: torch.cat([torch.as_tensor(made[name]), behind[name]], 1)
+        for name in behind.keys() & made.keys()
+    }
+    return made | {"attention_mask": torch.ones_like(made["input_ids"])}
 
 
-def grouping_image(image):
-    from chainsight.vlm.pictures import open_image
-
-    return open_image(image, "").convert("RGB")
+def require_same_gradients(loss, model, wanted, reference):
+    found = gradients(loss, model)
+    right = gradients(wanted, reference)
+    assert loss.item() == pytest.approx(wanted.item(), rel=EXACT)
+    assert found.keys() == right.keys()
+    apart = torch.stack([(found[name] - right[name]).norm() for name in right]).norm()
+    assert apart / torch.stack([g.norm() for g in right.values()]).norm() < EXACT
 
 
 def gradients(loss, model):
-    model.zero_grad()
     loss.backward()
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
-def require_equal(found, wanted):
-    assert found.keys() == wanted.keys()
-    assert found
-    size = torch.stack([g.square().sum() for g in wanted.values()]).sum().sqrt()
-    apart = torch.stack([(found[n] - wanted[n]).square().sum() for n in wanted]).sum().sqrt()
-    assert apart / size < EXACT
+def adapted(model):
+    """With random adapters on the language model's layers, the same each time."""
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and "language_model" in name
+    ]
+    torch.manual_seed(3)
+    made = get_peft_model(model, LoraConfig(r=4, target_modules=names))
+    for name, parameter in made.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.02)
+    return made
 
 
-def both(folder):
-    """The engine's model and the reference, apart, so that nothing is kept from one for another."""
-    return checkpoint.load(folder, attention=prefix.ATTENTION), checkpoint.load(folder)
+def test_a_shared_prompt_is_exact_with_every_weight_trained(ours, theirs, asked):
+    loss = shared_loss(ours.model, packed(ours, asked))
+    wanted = plain_loss(theirs, theirs.model, asked)
+    require_same_gradients(loss, ours.model, wanted, theirs.model)
 
 
-def test_a_shared_prompt_is_exact_with_every_weight_trained(folder, png):
-    ours, theirs = both(folder)
-    rows = rows_of(ours.template, png)
-    loss, wanted = shared_loss(ours, rows), plain_loss(theirs, png, rows)
-    assert loss.item() == pytest.approx(wanted.item(), rel=EXACT)
-    require_equal(gradients(loss, ours.model), gradients(wanted, theirs.model))
+def test_it_is_exact_with_checkpointing_and_pictures_encoded_once(ours, theirs, asked):
+    for loaded in (ours, theirs):
+        for name, parameter in loaded.model.named_parameters():
+            parameter.requires_grad_(not loaded.family.vision.search(name))
+    ours.model.gradient_checkpointing_enable({"use_reentrant": False})
+    ours.model.train()
+    batch = packed(ours, asked)
+    encoded = ours.family.encode(ours.model, batch.pictures)
+    loss = shared_loss(ours.model, batch, encoded)
+    wanted = plain_loss(theirs, theirs.model, asked)
+    require_same_gradients(loss, ours.model, wanted, theirs.model)
+
+
+def test_it_is_exact_with_adapters_and_without_them_for_the_reference(ours, theirs, asked):
+    batch = packed(ours, asked)
+    with torch.no_grad():
+        encoded = ours.family.encode(ours.model, batch.pictures)
+        wanted = plain_loss(theirs, theirs.model, asked)
+    policy, plain = adapted(ours.model), adapted(theirs.model)
+    with policy.disable_adapter(), torch.no_grad():
+        assert shared_loss(policy, batch, encoded).item() == pytest.approx(wanted.item(), rel=EXACT)
+    loss, wanted = shared_loss(policy, batch, encoded), plain_loss(theirs, plain, asked)
+    require_same_gradients(loss, policy, wanted, plain)
+
+
+def test_pictures_are_seen_and_in_their_order(ours, png):
+    """Else the tests above would hold for a blind model, too."""
+    red, blue = (png(colour, (40, 40)) for colour in ("red", "blue"))
+    rows = [ours.template.row(Prompt("a", "Which?", pair), (9, 10, 11)) for pair in
+            ((red, blue), (blue, red), (red, red))]  # fmt: skip
+    with torch.no_grad():
+        batches = [grouping.batch(ours, [grouping.alone(row)]) for row in rows]
+        losses = [shared_loss(ours.model, batch).item() for batch in batches]
+    for one, other in combinations(losses, 2):
+        assert abs(one - other) > 1e-3
+
+
+def test_answers_equal_those_of_the_models_own_positions(ours, theirs, asked):
+    prompts = [prompt for prompt, _ in asked]
+    found = sampling.generate(ours, prompts, max_new_tokens=5, num_candidates=2)
+    for (prompt, rows), (one, other) in zip(asked, found, strict=True):
+        ids, logp = greedy(theirs, prompt, rows[0], 5)
+        assert one == other
+        assert one.logprob == pytest.approx(logp, rel=EXACT)
+        said = [i for i in ids if i not in ours.end_ids]
+        assert one.text == ours.template.tokenizer.decode(said, skip_special_tokens=True)
+
+
+def greedy(loaded, prompt, row, num_tokens):
+    ids, logp = [], 0.0
+    for _ in range(num_tokens):
+        with torch.no_grad():
+            inputs = own_inputs(loaded, prompt, replace(row, response_ids=tuple(ids)))
+            logps = loaded.model(**inputs).logits[0, -1].log_softmax(-1)
+        ids.append(int(logps.argmax()))
+        logp += logps.max().item()
+        if ids[-1] in loaded.end_ids:
+            break
+    return ids, logp
+
+
+def test_rows_of_a_padded_batch_say_what_they_say_alone(theirs, asked):
+    rows = [rows[0] for _, rows in asked]
+    with torch.no_grad():
+        padded = label_logps(theirs.model, theirs.template.collate(rows))
+        alone = [label_logps(theirs.model, theirs.template.collate([row])) for row in rows]
+    torch.testing.assert_close(padded, torch.cat(alone), rtol=EXACT, atol=EXACT)
+
+
+def label_logps(model, batch):
+    labels = batch.pop("labels")[:, 1:]
+    logits = model(**batch).logits[:, :-1]
+    return -functional.cross_entropy(
+        logits[labels != -100], labels[labels != -100], reduction="none"
+    )
+
+
+def test_every_weight_is_of_the_tower_the_projector_or_the_language_model(ours):
+    decoder = {id(p) for p in ours.family.language_model(ours.model).parameters()}
+    decoder |= {id(p) for p in ours.model.get_output_embeddings().parameters()}
+    for name, parameter in ours.model.named_parameters():
+        patterns = (ours.family.vision, ours.family.projector)
+        parts = [*(bool(p.search(name)) for p in patterns), id(parameter) in decoder]
+        assert sum(parts) == 1, name
+
+
+def test_tiles_or_patches_are_counted_as_the_tower_computes_them(ours, asked):
+    inner, counted = ours.model.model, []
+    tower = inner.visual if ours.family.axes == 3 else inner.vision_tower
+    tower.register_forward_pre_hook(lambda _, given: counted.append(len(given[0])))
+    batch = packed(ours, asked)
+    ours.family.encode(ours.model, batch.pictures)
+    assert counted == [ours.family.num_tiles(batch.pictures)]
+    assert ours.family.num_tiles({}) == 0
+    assert ours.family.encode(ours.model, {}) == {}
+
+
+def test_a_checkpoint_that_is_saved_again_is_the_same(ours, asked, tmp_path):
+    checkpoint.save(ours, tmp_path / "again", base="here")
+    again = checkpoint.load(tmp_path / "again", attention=prefix.ATTENTION)
+    assert {p.name for p in again.folder.iterdir()} == {
+        p.name for p in ours.folder.iterdir() if p.name != "preprocessor_config.json"
+    } | {"MLmodel"}
+    with torch.no_grad():
+        losses = [shared_loss(one.model, packed(one, asked)).item() for one in (ours, again)]
+    assert losses[0] == losses[1]

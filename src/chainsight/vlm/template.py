@@ -13,7 +13,7 @@ from jinja2.exceptions import TemplateError
 
 from chainsight import prompts
 from chainsight.config import PromptStyle
-from chainsight.errors import CheckpointError
+from chainsight.errors import CheckpointError, RecordError
 from chainsight.records import Example, Mode
 from chainsight.vlm.families import Family
 from chainsight.vlm.families.llava import LLAVA
@@ -165,9 +165,7 @@ class Template:
         Its texts are taken as they are: pass them through `neutral` if they are not ours.
         Raises as `row`.
         """
-        sizes = [open_image(image, key).size for image in images]
-        found = self.processor._get_num_multimodal_tokens(image_sizes=[(h, w) for w, h in sizes])
-        counts: list[int] = found["num_image_tokens"]
+        counts = [self._num_tokens(image, key) for image in images]
         first, *rest = self._render(messages, answer_next=True).split(self.image_token)
         if len(rest) != len(images):
             raise CheckpointError(
@@ -185,6 +183,14 @@ class Template:
                 f"{sum(counts)}; use the tokenizer that belongs to the checkpoint"
             )
         return tuple(ids)
+
+    def _num_tokens(self, image: bytes, key: str) -> int:
+        width, height = open_image(image, key).size
+        try:
+            found = self.processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+        except ValueError as error:
+            raise RecordError(f"{key}: the image processor refuses a picture ({error})") from None
+        return int(found["num_image_tokens"][0])
 
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of an answer; never a control token, whatever the text holds."""

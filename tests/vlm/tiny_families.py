@@ -108,13 +108,14 @@ def qwen2_5_vl(folder: Path) -> Path:
 
 
 def qwen3_vl(folder: Path) -> Path:
-    """The tower's first layer goes into the language model's first, too (deepstack)."""
+    """The tower's first layer goes into the language model's first, too (deepstack); the output
+    layer is the embedding, as in the published models of up to 4B."""
     vision: Any = {
         "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2,
         "out_hidden_size": 48, "num_position_embeddings": 16, "deepstack_visual_indexes": [0],
     }  # fmt: skip
     kinds: Any = (Qwen3VLForConditionalGeneration, Qwen3VLConfig, Qwen3VLProcessor)
-    return _qwen(folder, *kinds, vision, head_dim=12)
+    return _qwen(folder, *kinds, vision, tied=True, head_dim=12)
 
 
 MADE: dict[str, Callable[[Path], Path]] = {
@@ -127,7 +128,13 @@ MADE: dict[str, Callable[[Path], Path]] = {
 
 
 def _qwen(
-    folder: Path, model: Any, config: Any, processor: Any, vision: dict[str, Any], **text: Any
+    folder: Path,
+    model: Any,
+    config: Any,
+    processor: Any,
+    vision: dict[str, Any],
+    tied: bool = False,
+    **text: Any,
 ) -> Path:
     """A picture of 4 to 64 tokens of 16 x 16 pixels."""
     tokenizer = _bytewise(QWEN_CONTROLS)
@@ -139,12 +146,13 @@ def _qwen(
     written = text | {
         "vocab_size": len(tokenizer), "hidden_size": 48, "intermediate_size": 96,
         "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
-        "max_position_embeddings": 2048, "tie_word_embeddings": False,
+        "max_position_embeddings": 2048, "tie_word_embeddings": tied,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 2, 2]},
         "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 0,
     }  # fmt: skip
     made = config(
         text_config=written,
+        tie_word_embeddings=tied,
         vision_config=vision | {"patch_size": 8, "spatial_merge_size": 2},
         **{name: tokenizer.convert_tokens_to_ids(token) for name, token in known.items()},
     )

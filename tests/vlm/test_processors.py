@@ -124,8 +124,7 @@ def _vision():
     return type("V", (), {"spatial_merge_size": 2})
 
 
-def test_decoding_goes_on_from_the_first_free_position():
-    start = torch.tensor([7, 12])
-    assert QWEN.decoding_positions(start, 2).tolist() == [[[9], [14]]] * 3
-    plain = families.FAMILIES["llava"]
-    assert plain.decoding_positions(start, 2).tolist() == [[9], [14]]
+def test_a_decoded_token_stands_at_one_number_on_every_axis():
+    places = torch.tensor([9, 14])
+    assert QWEN.decoding_positions(places).tolist() == [[[9], [14]]] * 3
+    assert families.FAMILIES["llava"].decoding_positions(places).tolist() == [[9], [14]]

@@ -145,7 +145,7 @@ class _Decoding:
         self.logits = output.logits[:, -1].float().repeat_interleave(num_candidates, 0)
         self.mask = batch["attention_mask"].repeat_interleave(num_candidates, 0)
         positions = batch["position_ids"].reshape(loaded.family.axes, len(rows), -1)
-        self.start = (positions.amax((0, 2)) + 1).repeat_interleave(num_candidates)  # [R]
+        self.position = (positions.amax((0, 2)) + 1).repeat_interleave(num_candidates)  # [R]
         total = len(rows) * num_candidates
         self.rows = torch.arange(total, device=loaded.device)  # live rows' places in the whole
         self.tokens = torch.full((total, max_new_tokens), -1, device=loaded.device)
@@ -173,18 +173,19 @@ class _Decoding:
         output = self.loaded.model(
             input_ids=tokens[:, None],
             attention_mask=self.mask,
-            position_ids=self.loaded.family.decoding_positions(self.start, self.step),
+            position_ids=self.loaded.family.decoding_positions(self.position),
             past_key_values=self.cache,
             use_cache=True,
         )
         self.logits = output.logits[:, -1].float()
+        self.position = self.position + 1
         self.step += 1
         return True
 
     def _keep(self, live: torch.Tensor) -> None:
         self.cache.batch_select_indices(live)
         self.rows, self.mask = self.rows[live], self.mask[live]
-        self.start = self.start[live]
+        self.position = self.position[live]
 
     def answers(self) -> list[Generated]:
         """What each row wrote, in order."""

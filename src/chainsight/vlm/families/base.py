@@ -45,16 +45,14 @@ class Family:
         """
         return positions[0] if len(positions) == 1 else positions
 
-    def decoding_positions(self, start: torch.Tensor, step: int = 0) -> torch.Tensor:
-        """`position_ids` of the tokens that are decoded at `step` (from 0), one a row.
+    def decoding_positions(self, places: torch.Tensor) -> torch.Tensor:
+        """`position_ids` of one further token a row.
 
         Args:
-            start: [R], each row's first free position: one above the highest of its prompt's
-                (`positions`), which is less than the prompt's length if it holds pictures of
-                several axes.
-            step: tokens decoded before.
+            places: [R]. A row's first is one above the highest of its prompt's `positions`: below
+                the prompt's length, if that holds pictures of several axes.
         """
-        return self.position_ids((start + step)[None, :, None].expand(self.axes, -1, 1))
+        return self.position_ids(places[None, :, None].expand(self.axes, -1, 1))
 
     def num_tiles(self, pictures: Mapping[str, torch.Tensor]) -> int:
         """How many tiles the vision tower computes, or patches where it knows no tiles."""

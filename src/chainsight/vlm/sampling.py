@@ -144,7 +144,8 @@ class _Decoding:
         self.cache.batch_repeat_interleave(num_candidates)
         self.logits = output.logits[:, -1].float().repeat_interleave(num_candidates, 0)
         self.mask = batch["attention_mask"].repeat_interleave(num_candidates, 0)
-        self.position = self.mask.sum(1)  # of the next token, [R]
+        positions = batch["position_ids"].reshape(loaded.family.axes, len(rows), -1)
+        self.position = (positions.amax((0, 2)) + 1).repeat_interleave(num_candidates)  # [R]
         total = len(rows) * num_candidates
         self.rows = torch.arange(total, device=loaded.device)  # live rows' places in the whole
         self.tokens = torch.full((total, max_new_tokens), -1, device=loaded.device)
@@ -172,7 +173,7 @@ class _Decoding:
         output = self.loaded.model(
             input_ids=tokens[:, None],
             attention_mask=self.mask,
-            position_ids=self.position[:, None],
+            position_ids=self.loaded.family.decoding_positions(self.position),
             past_key_values=self.cache,
             use_cache=True,
         )

@@ -13,8 +13,10 @@ from jinja2.exceptions import TemplateError
 
 from chainsight import prompts
 from chainsight.config import PromptStyle
-from chainsight.errors import CheckpointError
+from chainsight.errors import CheckpointError, RecordError
 from chainsight.records import Example, Mode
+from chainsight.vlm.families import Family
+from chainsight.vlm.families.llava import LLAVA
 from chainsight.vlm.pictures import Pictures, open_image
 from chainsight.vlm.prefix import IGNORED
 
@@ -73,7 +75,10 @@ class Template:
     one.
     """
 
-    def __init__(self, processor: Any, *, system_prompt: bool) -> None:
+    def __init__(
+        self, processor: Any, *, system_prompt: bool, family: Family = LLAVA, config: Any = None
+    ) -> None:
+        self.family, self.config = family, config
         self.processor = processor
         self.tokenizer: Any = processor.tokenizer
         self.image_token: str = processor.image_token
@@ -107,21 +112,34 @@ class Template:
 
     @cached_property
     def end_of_turn(self) -> int:
-        """The control token that the chat template writes after an answer."""
+        """The control token that the chat template writes after an answer, or else the
+        tokenizer's end of text (LLaVA-1.5's template leaves it out)."""
         asked = self._asked([0, "?"], prompts.SYSTEM)
         answer = {"role": "assistant", "content": [{"type": "text", "text": "!"}]}
         before = self._render(asked, answer_next=True)
         after = self._render([*asked, answer], answer_next=False)
-        if not after.startswith(before + "!"):
+        said = after.removeprefix(before)
+        if said == after or not self._begins(before, said):
             raise CheckpointError(
                 "the chat template writes an answer differently from the prompt that asks for it; "
                 "use a checkpoint whose template renders the prompt as a prefix"
             )
-        ids = self.tokenizer(after[len(before) + 1 :], add_special_tokens=False).input_ids
-        controls = [i for i in ids if i in self.special_ids]
-        if not controls:
+        controls = [i for i in self._ids(said.lstrip()[1:]) if i in self.special_ids]
+        end = controls[0] if controls else self.tokenizer.eos_token_id
+        if end is None:
             raise CheckpointError("the chat template ends an answer without an end-of-turn token")
-        return int(controls[0])
+        return int(end)
+
+    def _begins(self, before: str, said: str) -> bool:
+        """Whether the answer "!" comes next, as it is tokenised alone: sentencepieces make the
+        space before it."""
+        gap = said[: len(said) - len(said.lstrip())]
+        apart = self._ids(before) + self._ids("!")
+        return said.startswith(gap + "!") and (not gap or self._ids(before + gap + "!") == apart)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
 
     def row(self, prompt: Prompt, response_ids: Sequence[int] = ()) -> Row:
         """The prompt as token ids, up to where the answer begins, and `response_ids` after it.
@@ -147,9 +165,7 @@ class Template:
         Its texts are taken as they are: pass them through `neutral` if they are not ours.
         Raises as `row`.
         """
-        sizes = [open_image(image, key).size for image in images]
-        found = self.processor._get_num_multimodal_tokens(image_sizes=[(h, w) for w, h in sizes])
-        counts: list[int] = found["num_image_tokens"]
+        counts = [self._num_tokens(image, key) for image in images]
         first, *rest = self._render(messages, answer_next=True).split(self.image_token)
         if len(rest) != len(images):
             raise CheckpointError(
@@ -167,6 +183,14 @@ class Template:
                 f"{sum(counts)}; use the tokenizer that belongs to the checkpoint"
             )
         return tuple(ids)
+
+    def _num_tokens(self, image: bytes, key: str) -> int:
+        width, height = open_image(image, key).size
+        try:
+            found = self.processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+        except ValueError as error:
+            raise RecordError(f"{key}: the image processor refuses a picture ({error})") from None
+        return int(found["num_image_tokens"][0])
 
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of an answer; never a control token, whatever the text holds."""
@@ -197,8 +221,9 @@ class Template:
         """One batch, padded on the left, so that all rows end at the same position.
 
         Returns:
-            input_ids, attention_mask, position_ids (0 at the first real token) and labels
-            (IGNORED but for the responses), each [B, S], and the pictures' tensors.
+            input_ids, attention_mask, position_ids (0 at the first real token; of several axes
+            [A, B, S]) and labels (IGNORED but for the responses), each [B, S], and the pictures'
+            tensors.
         """
         length = max(len(row) for row in rows)
         ids = torch.full((len(rows), length), self.pad_id)
@@ -209,9 +234,22 @@ class Template:
             if row.response_ids:
                 labels[i, -len(row.response_ids) :] = torch.tensor(row.learned)
         batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-        batch["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+        batch["position_ids"] = self.family.position_ids(self._positions(rows, length))
+        return batch | self._joined(rows)
+
+    def _positions(self, rows: Sequence[Row], length: int) -> torch.Tensor:
+        """[A, B, S]; a response goes on from the highest position of its prompt."""
+        placed = torch.zeros(self.family.axes, len(rows), length, dtype=torch.long)
+        for i, row in enumerate(rows):
+            prompt = self.family.positions(self.config, row.prompt_ids, self._joined([row]))
+            start, asked = length - len(row), length - len(row.response_ids)
+            placed[:, i, start:asked] = prompt
+            placed[:, i, asked:] = prompt.max() + 1 + torch.arange(len(row.response_ids))
+        return placed
+
+    def _joined(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         pictures = [self.pictures(image, row.key) for row in rows for image in row.images]
-        return batch | {name: torch.cat([p[name] for p in pictures]) for name in pictures[0]}
+        return {name: torch.cat([p[name] for p in pictures]) for name in (pictures or [{}])[0]}
 
     def _parts(self, prompt: Prompt) -> list[prompts.Segment]:
         """Texts and pictures in order. Where the template would move the pictures to the front,

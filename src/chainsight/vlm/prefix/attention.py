@@ -59,7 +59,7 @@ def attention(
         ValueError: a cache, a mask, dropout or another change came along, which would make it
             wrong.
     """
-    if layout is None:
+    if layout is None or not getattr(module, "is_causal", True):  # or in a vision tower
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )

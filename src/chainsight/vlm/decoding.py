@@ -17,6 +17,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache
 from transformers.masking_utils import sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from chainsight.vlm import prefix
 
@@ -30,7 +31,7 @@ Part = tuple[torch.Tensor, torch.Tensor]
 """Attention to some of the keys, [..., D], and the log-sum-exp of its scores, [..., 1]."""
 
 
-class Captured(Cache):  # type: ignore[misc]  # transformers has no types
+class Captured(Cache):
     """Takes the keys and values of a pass over one packed row."""
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class Captured(Cache):  # type: ignore[misc]  # transformers has no types
         return key_states, value_states
 
 
-class Shared(Cache):  # type: ignore[misc]
+class Shared(Cache):
     """Groups' prompt parts, each once, and for each row a room of its own, which grows.
 
     The rows of a group lie together, in the order of the groups.
@@ -107,7 +108,7 @@ class Shared(Cache):  # type: ignore[misc]
         for layer, (room, parts) in enumerate(zip(self.rooms, self.prompts, strict=True)):
             self.rooms[layer] = room.index_select(1, chosen)
             if not all(counts):
-                found = parts.split([size * room.shape[2] for size in self.sizes], 1)
+                found = torch.split(parts, [size * room.shape[2] for size in self.sizes], 1)
                 kept = [part for part, count in zip(found, counts, strict=True) if count]
                 self.prompts[layer] = torch.cat(kept, 1) if kept else parts[:, :0]
         self.sizes = [size for size, count in zip(self.sizes, counts, strict=True) if count]
@@ -148,12 +149,12 @@ class Shared(Cache):  # type: ignore[misc]
         """The queries of a group's rows become rows of one product with its keys."""
         heads, shared, size = query.shape[1:]
         found: list[Part] = []
-        parts = self.prompts[layer].split([heads * length for length in self.sizes], 1)
-        for rows, part in zip(query.split(self.counts), parts, strict=True):
+        parts = torch.split(self.prompts[layer], [heads * length for length in self.sizes], 1)
+        for rows, part in zip(torch.split(query, self.counts), parts, strict=True):
             folded = rows.transpose(0, 1).reshape(heads, -1, size)
-            keys, values = part.unflatten(1, (heads, -1))
-            both = attend(folded, keys, values, scale)
-            found.append(tuple(t.unflatten(1, (-1, shared)).transpose(0, 1) for t in both))  # type: ignore[arg-type]
+            keys, values = part.reshape(2, heads, -1, size)
+            out, total = attend(folded, keys, values, scale)
+            found.append((_unfolded(out, shared), _unfolded(total, shared)))
         return torch.cat([out for out, _ in found]), torch.cat([total for _, total in found])
 
     def _new_room(self, layer: int, states: torch.Tensor, tails: Sequence[slice]) -> torch.Tensor:
@@ -189,6 +190,11 @@ def attend(
     return weights @ value.float() / total, highest + total.log()
 
 
+def _unfolded(states: torch.Tensor, shared: int) -> torch.Tensor:
+    """[N, R * Q, ...] to [R, N, Q, ...]."""
+    return states.reshape(len(states), -1, shared, states.shape[-1]).transpose(0, 1)
+
+
 def joined(one: Part, other: Part) -> torch.Tensor:
     """Attention to the keys of both parts, exactly."""
     share = (one[1] - other[1]).sigmoid()
@@ -207,15 +213,17 @@ def attention(
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface; with `shared`, [R, H, 1, D] to [R, 1, H, D]."""
     if shared is None:
-        return prefix.attention(
+        plain = ALL_ATTENTION_FUNCTIONS[prefix.ATTENTION]
+        found: tuple[torch.Tensor, None] = plain(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
+        return found
     rows, heads, _, size = query.shape
     folded = query.reshape(rows, key.shape[1], -1, size)
     scale = size**-0.5 if scaling is None else scaling
     layer: Any = module.layer_idx
-    found = shared.attend(folded, (key, value), layer, scale)
-    return found.reshape(rows, 1, heads, size), None
+    written = shared.attend(folded, (key, value), layer, scale)
+    return written.reshape(rows, 1, heads, size), None
 
 
 AttentionInterface.register(ATTENTION, attention)
@@ -234,15 +242,13 @@ def attending(language_model: Any) -> Iterator[None]:
         config._attn_implementation = before
 
 
-def forward(
-    shared: Shared, input_ids: torch.Tensor, position_ids: torch.Tensor
-) -> dict[str, Any]:
+def forward(shared: Shared, input_ids: torch.Tensor, position_ids: torch.Tensor) -> dict[str, Any]:
     """The arguments of a pass that computes one more token, [R, 1], of each row."""
     shared.extend()
     return {
         "input_ids": input_ids,
         "position_ids": position_ids,
-        "attention_mask": torch.ones(prefix.NO_MASK, device=input_ids.device),
+        "attention_mask": torch.ones(1, 1, 1, 1, device=input_ids.device),  # 4D: taken as it is
         "past_key_values": shared,
         "shared": shared,
         "use_cache": True,

@@ -117,6 +117,14 @@ def stream(
         yield from writing.step()
 
 
+def answer_of(loaded: Loaded, tokens: tuple[int, ...]) -> Generated:
+    """What was drawn, read."""
+    ends = loaded.end_ids
+    said = [token for token in tokens if token not in ends]
+    text = loaded.template.tokenizer.decode(said, skip_special_tokens=True)
+    return Generated(text, tokens, truncated=not tokens or tokens[-1] not in ends)
+
+
 def choose(
     logits: torch.Tensor, uniforms: torch.Tensor | None, temperature: float, top_p: float
 ) -> torch.Tensor:
@@ -250,7 +258,7 @@ class _Writing:
     ) -> None:
         how, device = self.how, self.loaded.device
         names = [(number, k) for number, _ in asked for k in range(how.num_candidates)]
-        keys = dict((number, row.key) for number, row in asked)
+        keys = {number: row.key for number, row in asked}
         uniforms = torch.zeros(len(names), 0, device=device)
         if how.temperature > 0:
             drawn = [_uniforms(how.seed, keys[n], k, how.max_new_tokens) for n, k in names]
@@ -314,7 +322,8 @@ class _Writing:
         written = self.rows.tokens.tolist()
         for (number, k), tokens, ended in zip(self.names, written, finished, strict=True):
             if ended:
-                self.done[number][k] = self._answer(tokens)
+                ids = tuple(token for token in tokens if token >= 0)
+                self.done[number][k] = answer_of(self.loaded, ids)
         live = [row for row, ended in enumerate(finished) if not ended]
         self.cache.keep(live)
         self.rows = self.rows.select(torch.tensor(live, dtype=torch.long, device=self.ends.device))
@@ -322,10 +331,3 @@ class _Writing:
         ready = [n for n, said in self.done.items() if len(said) == self.how.num_candidates]
         complete = [(number, self.done.pop(number)) for number in ready]
         return [(number, [said[k] for k in sorted(said)]) for number, said in complete]
-
-    def _answer(self, tokens: Sequence[int]) -> Generated:
-        ends = self.loaded.end_ids
-        ids = tuple(token for token in tokens if token >= 0)
-        said = [token for token in ids if token not in ends]
-        text = self.loaded.template.tokenizer.decode(said, skip_special_tokens=True)
-        return Generated(text, ids, truncated=ids[-1] not in ends)

@@ -1,8 +1,8 @@
 """examples, policy -> candidates: many chains of thought per question, each scored.
 
-Every candidate has its own random numbers, a function of (seed, question, candidate) alone (with
-vLLM: a seed). Finished blocks of `batch_size` questions are kept in the work folder, so a killed run
-goes on where it stopped. Log-probabilities come from the training's own pass, P + all tokens.
+Every candidate has its own random numbers, a function of (seed, question, candidate) alone; with
+vLLM, seeds. Blocks of `batch_size` questions are kept in the work folder, so a killed run goes on
+where it stopped. Log-probabilities come from the training's pass: P + all tokens of a question.
 
 Source `published`: the two chains that an example brings along (`meta["chosen"]`, `["rejected"]`)
 are its candidates, judged alike; no model is loaded.

@@ -19,16 +19,14 @@ from transformers.cache_utils import Cache
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from chainsight.vlm import prefix
+from chainsight.vlm import fused, prefix
+from chainsight.vlm.fused import Part
 
 ATTENTION = "chainsight_decoding"
 """Name of the attention in transformers' registry. Without a cache of ours it is `prefix`'s."""
 
 ROOM = 32
 """Tokens that a row has room for at first; doubled when it is full."""
-
-Part = tuple[torch.Tensor, torch.Tensor]
-"""Attention to some of the keys, [..., D], and the log-sum-exp of its scores, [..., 1]."""
 
 
 class Captured(Cache):
@@ -43,7 +41,7 @@ class Captured(Cache):
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Keep what a layer made, [1, N, S, D] each, and give it back as it is."""
-        assert layer_idx == len(self.states), f"layer {layer_idx} came as number {self.states}"
+        assert layer_idx == len(self.states), f"layer {layer_idx} came as number {len(self.states)}"
         self.states.append(torch.cat([key_states, value_states]))
         return key_states, value_states
 
@@ -69,6 +67,7 @@ class Shared(Cache):
         self._capacity = ROOM
         self._places = torch.empty(0)
         self._mask: torch.Tensor | None = None
+        self._plan: fused.Plan | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -125,6 +124,7 @@ class Shared(Cache):
             every = torch.arange(longest + 1, device=device)
             self._mask = (every <= self._places[:, None])[:, None, None]
         self.lengths = [length + 1 for length in self.lengths]
+        self._plan = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any
@@ -141,9 +141,26 @@ class Shared(Cache):
         self, query: torch.Tensor, own: tuple[torch.Tensor, torch.Tensor], layer: int, scale: float
     ) -> torch.Tensor:
         """Attention of one token of each row, [R, N, Q, D] to the same."""
-        return joined(
-            self._to_prompts(query, layer, scale), attend(query, *own, scale, self._mask)
-        ).to(query.dtype)
+        if fused.usable(query):
+            parts = fused.parts(
+                query, self.prompts[layer], self.rooms[layer], self._planned(query), scale
+            )
+        else:
+            parts = self._to_prompts(query, layer, scale), attend(query, *own, scale, self._mask)
+        return joined(*parts).to(query.dtype)
+
+    def _planned(self, query: torch.Tensor) -> fused.Plan:
+        if self._plan is None:
+            self._plan = fused.plan(
+                self.counts,
+                self.sizes,
+                self.lengths,
+                heads=query.shape[1],
+                shared=query.shape[2],
+                capacity=self._capacity,
+                device=query.device,
+            )
+        return self._plan
 
     def _to_prompts(self, query: torch.Tensor, layer: int, scale: float) -> Part:
         """The queries of a group's rows become rows of one product with its keys."""
@@ -196,9 +213,9 @@ def _unfolded(states: torch.Tensor, shared: int) -> torch.Tensor:
 
 
 def joined(one: Part, other: Part) -> torch.Tensor:
-    """Attention to the keys of both parts, exactly."""
+    """Attention to the keys of both parts, exactly, in float32."""
     share = (one[1] - other[1]).sigmoid()
-    return one[0] * share + other[0] * (1 - share)
+    return one[0].float() * share + other[0].float() * (1 - share)
 
 
 def attention(

@@ -65,7 +65,7 @@ def generate(
 
     Temperature 0 is greedy. Candidate k of a prompt draws its own uniform numbers, a function of
     (seed, prompt.key, k) alone, and inverts the distribution with them: what else is in the batch
-    changes logits by rounding at most.
+    changes logits by rounding at most. A picture's placeholder is never drawn.
 
     Raises:
         RecordError: a picture is refused.
@@ -291,6 +291,7 @@ class _Writing:
         every = torch.arange(len(rows.counts), device=rows.counts.device)
         place = rows.counts.clamp(max=how.max_new_tokens - 1)
         draws = rows.uniforms[every, place] if how.temperature > 0 else None
+        rows.logits[:, self.loaded.template.image_id] = -torch.inf  # it would stand for pixels
         tokens = choose(rows.logits, draws, how.temperature, how.top_p)
         live = ~rows.finished
         rows.tokens[every, place] = torch.where(live, tokens, rows.tokens[every, place])

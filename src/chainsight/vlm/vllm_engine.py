@@ -10,7 +10,7 @@ signatures. Its candidates depend on its own random numbers, so they are others 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,14 @@ class Vllm:
     """vLLM's offline engine on the policy's files."""
 
     def __init__(
-        self, loaded: Loaded, how: Drawing, *, in_flight: int, dtype: str, work: Path
+        self,
+        loaded: Loaded,
+        how: Drawing,
+        *,
+        in_flight: int,
+        dtype: str,
+        work: Path,
+        memory: Callable[[torch.device], tuple[int, int]] = torch.cuda.mem_get_info,
     ) -> None:
         try:
             import vllm  # type: ignore[import-not-found,unused-ignore]
@@ -46,6 +53,10 @@ class Vllm:
                 "sample.engine is vllm, but the package vllm is not installed; use an image with "
                 "it (docs/images.md), or set sample.engine to transformers"
             ) from None
+        if loaded.device.type == "cpu":
+            raise ChainsightError(
+                "sample.engine vllm needs a GPU; set it to transformers, which also runs on a CPU"
+            )
         self._loaded, self._how, self._in_flight = loaded, how, in_flight
         self._params = vllm.SamplingParams
         self._llm: Any = vllm.LLM(
@@ -56,7 +67,7 @@ class Vllm:
             enable_prefix_caching=True,
             generation_config="vllm",  # nothing of the checkpoint's own
             limit_mm_per_prompt={"image": MAX_IMAGES},
-            gpu_memory_utilization=_share(loaded),
+            gpu_memory_utilization=share(*memory(loaded.device)),
         )
 
     def answers(self, rows: Iterable[Row]) -> Iterator[tuple[int, list[Generated]]]:
@@ -82,6 +93,7 @@ class Vllm:
             seed=seed_of(how.seed, row.key),
             max_tokens=how.max_new_tokens,
             stop_token_ids=list(self._loaded.end_ids),
+            logit_bias={self._loaded.template.image_id: -100.0},  # it would stand for pixels
             detokenize=False,
         )
 
@@ -125,17 +137,12 @@ def _whole(loaded: Loaded, work: Path, dtype: str) -> Path:
     return folder
 
 
-def _share(loaded: Loaded) -> float:
-    """Share of the GPU's memory for vLLM: what is free, less what scoring needs."""
-    if loaded.device.type != "cuda":
-        raise ChainsightError(
-            "sample.engine vllm needs a GPU; set it to transformers, which also runs on a CPU"
-        )
-    free, total = torch.cuda.mem_get_info(loaded.device)
-    share = free / total - SCORING_SHARE
-    if share < LEAST_SHARE:
+def share(free: int, total: int) -> float:
+    """Share of the GPU's memory for vLLM, from bytes: what is free, less what scoring needs."""
+    found = free / total - SCORING_SHARE
+    if found < LEAST_SHARE:
         raise ChainsightError(
             f"{free / 2**30:.0f} of {total / 2**30:.0f} GiB GPU memory are free beside the model, "
             "too little for vLLM; use a larger GPU, or set sample.engine to transformers"
         )
-    return round(share, 3)
+    return round(found, 3)

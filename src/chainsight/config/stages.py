@@ -204,6 +204,8 @@ class SampleSection(Section):
     source: Literal["policy", "published"] = "policy"
     """`policy` samples; `published` takes the chosen and rejected chains that the examples bring
     along (dataset sharegpt4o_dpo), and loads no model."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """Who samples from the policy; vllm needs a GPU and an image that has it (docs/images.md)."""
     num_candidates: Annotated[int, Field(ge=2, le=1024)] = 32
     """Chains of thought per question."""
     temperature: Positive = 1.0
@@ -213,7 +215,9 @@ class SampleSection(Section):
     max_new_tokens: Count = 512
     """Longest chain (not published)."""
     batch_size: Count = 8
-    """Questions at a time."""
+    """Questions at a time; others join when their candidates have ended. At 8B (128 KiB a token)
+    one takes 0.4 GB for its prompt and 0.6 GB for 32 candidates of 150 tokens: 32 fit on 80 GB
+    beside the weights. vLLM keeps its own account of memory: 64 or more keep it busy."""
     limit: Count | None = None
     """Sample for this many questions at most; none: all examples."""
     datasets: tuple[str, ...] | None = None

@@ -28,21 +28,23 @@ def described(source: GenericSource, split: str) -> Dataset:
         reward_threshold=source.reward_threshold,
         kind=source.kind,
         columns=source.columns.read(),
-        convert=partial(_convert, source.columns),
+        convert=partial(_convert, source.columns, source.needs_image),
     )
 
 
-def _convert(columns: Columns, row: Row) -> dict[str, Any]:
+def _convert(columns: Columns, needs_image: bool, row: Row) -> dict[str, Any]:
     choices = _choices(columns, row)
     asked = number_bare((text(row, columns.question, "empty question"), *choices))
-    (question, *placed), (first, *more) = place(asked, _images(columns, row))
+    images = _images(columns, row)
+    if not images and needs_image:
+        raise BadRowError("no image")
+    (question, *placed), shown = place(asked, images)
     right = golds(row, columns.answer)
     return {
         "question": question,
         "references": tuple(_letter(choices, one) for one in right) if choices else right,
         "choices": tuple(placed) or None,
-        "image": first,
-        "more_images": tuple(more),
+        "images": shown,
         "meta": {name: str(row[name]) for name in columns.meta if row[name] is not None},
     } | ({"id": text(row, columns.id, "no id")} if columns.id else {})
 

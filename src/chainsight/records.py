@@ -59,6 +59,9 @@ class Example:
     """How a conversation of kind `instruct` goes on after its first answer: a request, its answer,
     and so on."""
 
+    def __post_init__(self) -> None:
+        assert not isinstance(self.images, bytes), "images are several files, not one"
+
 
 @dataclass(frozen=True)
 class Quarantined:

@@ -39,7 +39,7 @@ def test_geo170k_problems_become_questions_with_options(layout: str) -> None:
         assert example.question.startswith("In triangle ABC")
         assert example.question.endswith("How large is angle A?")
         assert (example.kind, example.metric) == ("math", "mathvision")
-        assert example.image.startswith(b"\x89PNG")
+        assert example.images[0].startswith(b"\x89PNG")
 
 
 def test_geo170k_takes_the_letter_and_the_right_options_value_alike() -> None:

@@ -55,7 +55,7 @@ def test_columns_become_an_example(tmp_path: Path) -> None:
         question="How many?",
         references=("3",),
         metric="exact_match",
-        image=b"x",
+        images=(b"x",),
         meta={"site": "A1"},
         kind="document",
         reward="anls",
@@ -153,7 +153,7 @@ def test_json_lines_name_their_pictures_by_path(tmp_path: Path) -> None:
     (tmp_path / "images" / "x.png").write_bytes(b"picture")
     row = ROW | {"picture": "x.png"}
     (tmp_path / "mine-val.jsonl").write_text(json.dumps(row) + "\n")
-    assert one(source(tmp_path, ROW, files=["mine-{split}.jsonl"])).image == b"picture"
+    assert one(source(tmp_path, ROW, files=["mine-{split}.jsonl"])).images[0] == b"picture"
     missing = json.dumps(ROW | {"picture": "../x.png"})
     (tmp_path / "mine-val.jsonl").write_text(missing)
     leads_out = "the image's path leads out of its folder"

@@ -112,8 +112,9 @@ def test_requests_alone_need_no_rationale(world, template):
 
 
 def test_all_pictures_of_an_example_are_in_its_rows(world, template, png):
-    both = {"question": "Is <image 2> like <image 1>?", "more_images": (png("blue"),)}
-    world.examples = [replace(world.examples[0], **both)]
+    asked = "Is <image 2> like <image 1>?"
+    both = (*world.examples[0].images, png("blue"))
+    world.examples = [replace(world.examples[0], question=asked, images=both)]
     world.rationales = world.rationales[:1]
     rows = rows_of(world, template).kept
     assert [row.images for row in rows] == [world.examples[0].images[::-1]] * 2

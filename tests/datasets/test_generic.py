@@ -207,7 +207,7 @@ GENERIC = {"name": "mine", "metric": "anls", "licence": "ours"}
             "metric multiple_choice needs columns.choices",
         ),
         ({"generic": GENERIC | {"reward": "multiple_choice"}}, "reward multiple_choice needs"),
-        ({"generic": GENERIC | {"columns": {"image": []}}}, "columns.image: Tuple should have"),
+        ({"generic": GENERIC | {"columns": {"image": []}}}, "set needs_image: false"),
     ],
 )
 def test_a_wrong_description_is_told_the_near_word(entry: dict[str, Any], message: str) -> None:
@@ -218,3 +218,16 @@ def test_a_wrong_description_is_told_the_near_word(entry: dict[str, Any], messag
 def test_the_name_of_another_dataset_is_taken(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="generic dataset 'chartqa': that name is taken"):
         of(source(tmp_path, ROW, name="chartqa"))
+
+
+def test_a_row_without_an_image_is_bad_unless_the_entry_allows_it(tmp_path: Path) -> None:
+    bare = ROW | {"picture": {"bytes": None, "path": None}}
+    assert reason(source(tmp_path, bare)) == "no image"
+    assert one(source(tmp_path, bare, needs_image=False)).images == ()
+    assert len(one(source(tmp_path, ROW, needs_image=False)).images) == 1
+
+
+def test_a_source_may_have_no_column_of_images(tmp_path: Path) -> None:
+    columns = COLUMNS | {"image": []}
+    made = one(source(tmp_path, ROW, columns=columns, needs_image=False))
+    assert (made.question, made.images) == ("How many?", ())

@@ -95,6 +95,8 @@ def test_a_request_is_learned_word_for_word_and_counted_apart(world, template):
         "llava/num_instruct": 1.0,
         "toy/num_direct": 2.0,
         "toy/num_cot": 2.0,
+        "num_turns_cut": 0.0,
+        "num_learned_tokens": 71.0,
         "num_too_long": 0.0,
     }
 

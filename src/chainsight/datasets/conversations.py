@@ -73,12 +73,12 @@ def single(row: Row) -> Exchange:
 
 
 def pictures(row: Row) -> tuple[bytes, ...]:
-    """The picture of a row that may be about none."""
+    """The picture of a row, none if it is about text."""
     cell = row.get("image")
     if cell != "" and not is_empty(cell):
         return (image(row, "image"),)
     if IMAGE in str(row["conversations"]):
-        raise BadRowError("no image, though the question shows one")
+        raise BadRowError("no image")  # though a turn shows one
     return ()
 
 

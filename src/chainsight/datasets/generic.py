@@ -5,7 +5,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from chainsight.config import Columns, GenericSource
-from chainsight.datasets.base import FILES, Dataset, image, text
+from chainsight.datasets.base import FILES, Dataset, image, is_empty, text
 from chainsight.datasets.labels import golds, options
 from chainsight.datasets.placing import number_bare, place
 from chainsight.datasets.sources import BadRowError, Row
@@ -54,7 +54,7 @@ def _images(columns: Columns, row: Row) -> dict[int, bytes]:
     found: list[bytes] = []
     for name in columns.image:
         cells = row[name] if isinstance(row[name], list) else [row[name]]
-        found += [image(Row({name: cell}, row.files), name) for cell in cells if cell is not None]
+        found += [image(Row({name: cell}, row.files), name) for cell in cells if not is_empty(cell)]
     return dict(enumerate(found, start=1))
 
 

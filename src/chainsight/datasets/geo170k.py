@@ -55,10 +55,7 @@ def _question(row: Row) -> dict[str, Any]:
 
 
 def _description(row: Row) -> dict[str, Any]:
-    found = instruction(row)
-    if not found["images"]:
-        raise BadRowError("no image")
-    return found
+    return instruction(row) | {"images": (image(row, "image"),)}
 
 
 def _files(split: str, original: str) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ def test_control_tokens_in_a_sampled_text_stay_text(world, loaded, template):
     )
     assert not template.special_ids & set(chosen + rejected)
     pictures = row.chosen.prompt_ids.count(template.image_id)
-    assert (row.chosen.prompt_ids + row.chosen.response_ids).count(template.image_id) == pictures
+    assert [*row.chosen.prompt_ids, *row.chosen.response_ids].count(template.image_id) == pictures
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,8 @@ def test_a_request_is_learned_word_for_word_and_counted_apart(world, template):
         "llava/num_instruct": 1.0,
         "toy/num_direct": 2.0,
         "toy/num_cot": 2.0,
+        "num_turns_cut": 0.0,
+        "num_learned_tokens": 71.0,
         "num_too_long": 0.0,
     }
 
@@ -118,8 +120,9 @@ def test_requests_alone_need_no_rationale(world, template):
 
 
 def test_all_pictures_of_an_example_are_in_its_rows(world, loaded, template, png):
-    both = {"question": "Is <image 2> like <image 1>?", "more_images": (png("blue"),)}
-    world.examples = [replace(world.examples[0], **both)]
+    asked = "Is <image 2> like <image 1>?"
+    both = (*world.examples[0].images, png("blue"))
+    world.examples = [replace(world.examples[0], question=asked, images=both)]
     world.rationales = world.rationales[:1]
     rows = rows_of(world, template).kept
     assert [row.images for row in rows] == [world.examples[0].images[::-1]] * 2

@@ -22,7 +22,7 @@ def template(student_folder):
 
 
 def example(image, question="What is it?"):
-    return Example("toy/1", "toy", "train", question, ("14",), "exact_match", image)
+    return Example("toy/1", "toy", "train", question, ("14",), "exact_match", (image,))
 
 
 def spoken(template, ids):

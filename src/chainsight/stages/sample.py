@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from chainsight import answers, records
+from chainsight import answers, records, stored
 from chainsight.config import PromptStyle, SampleSection
 from chainsight.context import Context, Task
 from chainsight.errors import ChainsightError
@@ -34,7 +34,7 @@ def run(
         ChainsightError: no example of the wanted datasets, or none with a published pair.
         CheckpointError: the policy is refused.
     """
-    questions = select(records.read(examples / "examples.parquet", Example), config)
+    questions = select(stored.examples(examples / "examples.parquet"), config)
     counts: dict[str, float] = {}
     if config.source == "published":
         made = [candidate for question in questions for candidate in published(question)]
@@ -51,7 +51,7 @@ def run_shard(config: SampleSection, *, examples: Path, policy: Path, context: C
     """Make this shard's blocks and leave them in the work folder. Raises as `run`."""
     if config.source == "published":
         return
-    questions = select(records.read(examples / "examples.parquet", Example), config)
+    questions = select(stored.examples(examples / "examples.parquet"), config)
     make_blocks(questions, config, policy, context)
 
 

@@ -12,16 +12,8 @@ from plain import group, row_logps, shared_logps
 from chainsight.errors import ConfigError
 from chainsight.vlm import checkpoint, prefix
 from chainsight.vlm.prefix import Branch, Group, Layout, lay_out
-from chainsight.vlm.prefix.attention import (
-    KINDS,
-    NO_MASK,
-    attention,
-    blocks,
-    dense,
-    packed,
-    split,
-    varlen,
-)
+from chainsight.vlm.prefix.attention import KINDS, NO_MASK, attention
+from chainsight.vlm.prefix.kernels import blocks, dense, packed, split, varlen
 
 EXACT = 2e-6
 Heads = tuple[int, int]
@@ -196,12 +188,13 @@ def test_bunches_stay_shorter_than_half_the_prompt() -> None:
     ]
 
 
-def test_what_a_scoring_made_serves_a_training() -> None:
+@pytest.mark.parametrize("kernel", [split, dense, partial(varlen, run=unequal)])
+def test_what_a_scoring_made_serves_a_training(kernel: Any) -> None:
     layout = lay_out(LAYOUTS["a pair"])
     with torch.inference_mode():
-        split(torch.nn.Module(), *(s.detach() for s in states(layout, (2, 2))), None, layout)
+        kernel(torch.nn.Module(), *(s.detach() for s in states(layout, (2, 2))), None, layout)
     given = states(layout, (2, 2))
-    split(torch.nn.Module(), *given, None, layout).sum().backward()
+    kernel(torch.nn.Module(), *given, None, layout).sum().backward()
     assert given[0].grad is not None
 
 

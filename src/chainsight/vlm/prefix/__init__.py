@@ -1,7 +1,7 @@
 """A prompt and its responses as one sequence: the prompt is computed once (architecture, idea 4).
 
-`layout` puts groups of branches into one row of tokens, `attention` keeps the branches apart,
-`scores` reads the learned tokens' log-probabilities.
+`layout` puts groups of branches into one row of tokens, `attention` keeps the branches apart by
+one of the `kernels`, `scores` reads the learned tokens' log-probabilities.
 """
 
 from chainsight.vlm.prefix.attention import ATTENTION, KINDS, implementation, require

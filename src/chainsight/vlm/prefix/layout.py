@@ -103,7 +103,7 @@ class Layout:
     def to(self, device: torch.device) -> "Layout":
         """The same on another device."""
         moved: dict[str, Any] = {
-            f.name: value.to(device, non_blocking=True)
+            f.name: value.to(device)
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), torch.Tensor)
         }

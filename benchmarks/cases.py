@@ -25,6 +25,7 @@ def dpo(
     goal: float | None = None,
     settings: Sequence[Setting] = (),
     gradients: bool = True,
+    once: bool = False,
 ) -> Case:
     """A step on all pairs of one question, the reference's pass included on both sides."""
     made = rows(stand.loaded, asked)
@@ -36,7 +37,9 @@ def dpo(
         stand.ours,
     )
     others = _theirs(stand, inputs, settings or (peers.tuned(),))
-    return _training(stand, made, name, title, (own, *others), goal, gradients, reference=True)
+    return _training(
+        stand, made, name, title, (own, *others), goal, gradients, once, reference=True
+    )
 
 
 def sft(stand: Stand, asked: Question, name: str, title: str, *, goal: float | None = None) -> Case:
@@ -46,7 +49,7 @@ def sft(stand: Stand, asked: Question, name: str, title: str, *, goal: float | N
     inputs = stand.collated(targets(asked))
     own = Contender(OURS, lambda: ours.sft_step(stand.loaded, stand.policy, batch), stand.ours)
     others = _theirs(stand, inputs, (peers.tuned(), DEFAULT))
-    return _training(stand, made, name, title, (own, *others), goal, True, reference=False)
+    return _training(stand, made, name, title, (own, *others), goal, True, False, reference=False)
 
 
 def _theirs(stand: Stand, inputs: dict[str, Any], settings: Sequence[Setting]) -> list[Contender]:
@@ -64,6 +67,7 @@ def _training(
     contenders: tuple[Contender, ...],
     goal: float | None,
     gradients: bool,
+    once: bool,
     *,
     reference: bool,
 ) -> Case:
@@ -85,6 +89,7 @@ def _training(
         goal,
         gradient=stand.gradient if gradients else None,
         useful_flops=useful,
+        once=frozenset(one.name for one in contenders[1:]) if once else frozenset(),
     )
 
 
@@ -201,6 +206,7 @@ def on_dpo(stand: Stand, *, curve: Sequence[int], gradients: bool = True) -> Ite
             goal={1: 1.8, 4: 5.0}.get(num_pairs),
             settings=both if num_pairs == 1 else both[:1],
             gradients=gradients,
+            once=num_pairs > 4,
         )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-
 FORWARD = -1
 """What torch calls the backward pass under way when there is none."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import cases, peers, tables
+from benchmarks import cases, peers, results
 from benchmarks.llava import CPU, TINY
 from benchmarks.measuring import Case, Clock, Result, measure
 from benchmarks.stand import Place, Stand
@@ -30,7 +30,7 @@ Suite = Callable[[Place, bool], Iterator[Case]]
 def dpo_lora(place: Place, quick: bool) -> Iterator[Case]:
     """DPO with adapters, and what a stand with a reference also shows."""
     stand = Stand(place, "dpo", "lora")
-    yield from cases.on_dpo(stand, curve=(1, 2, 4, 8))
+    yield from cases.on_dpo(stand, curve=(1, 4) if quick else (1, 2, 4, 8))
     yield from cases.unfavourable(stand)
     yield cases.scoring(stand, 8 if quick else CANDIDATES, goal=10)
     yield cases.data(stand, 2 if quick else SEVERAL, goal=1 / 0.55)
@@ -81,15 +81,15 @@ def main(given: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     place = Place(TINY if options.quick else CPU)
     rounds = 1 if options.quick else options.rounds
-    about = tables.machine("cpu") | {"rounds": rounds, "shape": str(place.shape)}
+    about = results.machine("cpu") | {"rounds": rounds, "shape": str(place.shape)}
     about["settings"] = [f"{one.name}: {one.flags}" for one in (peers.tuned(), peers.DEFAULT)]
     start = time.monotonic()
-    results = run(place, options.only or list(SUITES), rounds, quick=options.quick)
+    found = run(place, options.only or list(SUITES), rounds, quick=options.quick)
     about["minutes"] = round((time.monotonic() - start) / 60, 1)
-    tables.show(results, about, "ours and others, one thread, process time")
-    for file in tables.write(results, about, options.folder, "cpu"):
+    results.show(found, about, "ours and others, one thread, process time")
+    for file in results.write(found, about, options.folder, "cpu"):
         print(file)
-    return 0 if all(result.agrees for result in results) else 1
+    return 0 if all(result.agrees for result in found) else 1
 
 
 if __name__ == "__main__":

@@ -91,6 +91,15 @@ def build(
     return Loaded(model, processor, template, Path(shape.name), torch.device(device))
 
 
+def save_outline(shape: Shape, folder: Path) -> None:
+    """Configuration, tokenizer and processor without weights, for engines that draw their own."""
+    tokenizer = build_tokenizer([f"{word} {word}" for word in WORDS])
+    config = _config(shape, tokenizer)
+    config.architectures = ["LlavaNextForConditionalGeneration"]
+    config.save_pretrained(folder)
+    _processor(shape, tokenizer).save_pretrained(folder)
+
+
 def fresh_template(loaded: Loaded) -> Loaded:
     """The same model with no picture prepared yet."""
     return replace(loaded, template=Template(loaded.processor, system_prompt=False))

@@ -1,11 +1,10 @@
 """Contenders that do the same work by turns: what they found, counted and took."""
 
-import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -83,6 +82,7 @@ class Result:
     """A case when all have run."""
 
     case: Case
+    """Without what holds models."""
     took: Mapping[str, Took]
     where: str
     """Where ours spends its time; asked for only where the goal is missed."""
@@ -153,7 +153,7 @@ def measure(case: Case, clock: Clock, rounds: int, say: Callable[[str], None]) -
         took[one.name] = Took()
         try:
             found[one.name] = _first(case, one, took[one.name], clock)
-        except torch.cuda.OutOfMemoryError:
+        except torch.OutOfMemoryError:
             took[one.name].refused = "does not fit"
         if case.gradient is not None and not took[one.name].refused:
             gradients[one.name] = case.gradient()
@@ -168,7 +168,9 @@ def measure(case: Case, clock: Clock, rounds: int, say: Callable[[str], None]) -
         for one in case.contenders:
             if not took[one.name].refused and (number == 0 or one.name not in case.once):
                 _timed(case, one, took[one.name], clock)
-    result = Result(case, took, _where(case, took))
+    where = _where(case, took)
+    alone = replace(case, contenders=(), models=(), gradient=None, processor=None)  # frees models
+    result = Result(alone, took, where)
     say(f"{case.name}: " + ", ".join(f"{n} {_spread(t)}" for n, t in took.items()))
     return result
 
@@ -203,7 +205,6 @@ def _timed(case: Case, one: Contender, took: Took, clock: Clock) -> None:
 
 
 def _cleared(clock: Clock) -> None:
-    gc.collect()
     if clock.cuda:
         torch.cuda.empty_cache()
 

@@ -11,6 +11,7 @@ from benchmarks.measuring import OURS, Case, Contender, relative
 from benchmarks.peers import DEFAULT, Setting
 from benchmarks.questions import Question, lengths, pairs, question, rows, targets
 from benchmarks.stand import Place, Stand, Tuning
+from chainsight.vlm.prefix import ATTENTION
 
 BOUND = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """How far losses may lie apart."""
@@ -148,9 +149,13 @@ def sampling(place: Place, num_candidates: int, goal: float | None = None) -> Ca
             Contender(
                 OURS,
                 lambda: ours.sample(loaded, row, num_candidates, length),
-                attention(ours.ATTENTION),
+                attention(ATTENTION),
             ),
-            Contender("generate", lambda: peers.generate(loaded, row, uniforms), attention("sdpa")),
+            Contender(
+                "generate",
+                lambda: peers.generate(loaded, row, uniforms, ours.NEVER_DRAWN),
+                attention("sdpa"),
+            ),
         ),
         (loaded.model,),
         _differing,
@@ -211,10 +216,15 @@ def on_dpo(stand: Stand, *, curve: Sequence[int], gradients: bool = True) -> Ite
 
 
 def unfavourable(stand: Stand) -> Iterator[Case]:
-    """Where sharing gives little."""
+    """Where sharing gives little, or where TRL is at its best."""
     response = stand.place.shape.response
     long = 15 * response
     for name, title, asked in (
+        (
+            "equal lengths",
+            "responses equally long: TRL needs no mask",
+            question(20, [response] * 2),
+        ),
         ("long responses", "a picture, responses of 15 R", question(21, lengths(long, 2))),
         ("text only", "no picture, P = 8 R", _text(22, 8 * response, lengths(response, 2))),
         ("tiny prompt", "no picture, P below R", _text(23, 4, lengths(response, 2))),

@@ -1,6 +1,6 @@
 """Ours against TRL and `generate` on a CPU: `make bench`, or
 
-    OMP_NUM_THREADS=1 PYTHONPATH=src:. python -m benchmarks.cpu [--quick] [--only WORD]
+    OMP_NUM_THREADS=1 PYTHONPATH=src:. python -m benchmarks.cpu [--quick] [--match WORD]
 
 Each case runs all sides on the same weights, by turns, one thread, process time (the machine may
 be shared), medians of the rounds. Losses, gradients and samples are compared in the same run, and
@@ -60,13 +60,16 @@ SUITES: dict[str, Suite] = {
 }
 
 
-def run(place: Place, suites: Sequence[str], rounds: int, *, quick: bool) -> list[Result]:
-    """Measure the cases of some suites."""
+def run(
+    place: Place, suites: Sequence[str], rounds: int, *, quick: bool, match: str = ""
+) -> list[Result]:
+    """Measure the cases of some suites whose name holds `match`."""
     clock = Clock(place.device)
     return [
         measure(case, clock, rounds, lambda line: print(line, flush=True))
         for name in suites
         for case in SUITES[name](place, quick)
+        if match in case.name
     ]
 
 
@@ -76,6 +79,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a tiny model, one round: to try it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=list(SUITES), action="append")
+    parser.add_argument("--match", default="", help="only cases whose name holds this")
     parser.add_argument("--folder", type=Path, default=Path("bench"), help="for the results")
     options = parser.parse_args(given)
     torch.set_num_threads(1)
@@ -84,7 +88,9 @@ def main(given: Sequence[str] | None = None) -> int:
     about = results.machine("cpu") | {"rounds": rounds, "shape": str(place.shape)}
     about["settings"] = [f"{one.name}: {one.flags}" for one in (peers.tuned(), peers.DEFAULT)]
     start = time.monotonic()
-    found = run(place, options.only or list(SUITES), rounds, quick=options.quick)
+    found = run(
+        place, options.only or list(SUITES), rounds, quick=options.quick, match=options.match
+    )
     about["minutes"] = round((time.monotonic() - start) / 60, 1)
     results.show(found, about, "ours and others, one thread, process time")
     for file in results.write(found, about, options.folder, "cpu"):

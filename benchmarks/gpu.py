@@ -1,6 +1,6 @@
 """Ours against TRL, `generate` and vLLM on a GPU, with a LLaVA-NeXT of 8B shape.
 
-    PYTHONPATH=src:. python -m benchmarks.gpu [--only WORD] [--tiny]
+    PYTHONPATH=src:. python -m benchmarks.gpu [--only SUITE] [--tiny]
 
 Random weights from the configuration, bfloat16, P = 2,949 and R about 90. CUDA events, peak memory
 beyond weights and gradients, and utilisation: FLOPs of the work without anything done twice,

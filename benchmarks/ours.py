@@ -11,20 +11,7 @@ from chainsight.training import objectives
 from chainsight.vlm import grouping, prefix, sampling
 from chainsight.vlm.checkpoint import Loaded
 from chainsight.vlm.grouping import Batch
-from chainsight.vlm.prefix import ATTENTION
 from chainsight.vlm.template import Row
-
-__all__ = [
-    "ATTENTION",
-    "dpo_step",
-    "draws",
-    "encode",
-    "prepared",
-    "sample",
-    "score",
-    "sft_step",
-    "sums",
-]
 
 
 def prepared(loaded: Loaded, rows: Sequence[Row]) -> Batch:
@@ -78,6 +65,10 @@ def score(loaded: Loaded, model: Any, batch: Batch) -> torch.Tensor:
     """Log-probabilities of candidates under a reference, [M]."""
     with torch.no_grad():
         return sums(model, batch, encode(loaded, batch))
+
+
+NEVER_DRAWN: tuple[int, ...] = ()
+"""Token ids that our sampler never draws."""
 
 
 def draws(row: Row, count: int, length: int, seed: int = 0) -> torch.Tensor:

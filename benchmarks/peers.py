@@ -2,6 +2,7 @@
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,17 +126,20 @@ def reference_logps(trainer: Any, inputs: dict[str, Any]) -> torch.Tensor:
 class Forced(LogitsProcessor):  # type: ignore[misc]
     """Draws each token from the given uniform numbers, [R, T], as our sampler does."""
 
-    def __init__(self, uniforms: torch.Tensor) -> None:
-        self.uniforms, self.step = uniforms, 0
+    def __init__(self, uniforms: torch.Tensor, forbidden: Sequence[int]) -> None:
+        self.uniforms, self.forbidden, self.step = uniforms, list(forbidden), 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        scores[:, self.forbidden] = -torch.inf
         drawn = sampling.choose(scores, self.uniforms[:, self.step], 1.0, 1.0)
         self.step += 1
         return torch.full_like(scores, -torch.inf).scatter(1, drawn[:, None], 0.0)
 
 
-def generate(loaded: Loaded, row: Row, uniforms: torch.Tensor) -> list[str]:
-    """`generate(num_return_sequences=N)` with our draws."""
+def generate(
+    loaded: Loaded, row: Row, uniforms: torch.Tensor, forbidden: Sequence[int]
+) -> list[str]:
+    """`generate(num_return_sequences=N)` with our draws, of all tokens but the forbidden."""
     count, length = uniforms.shape
     pictures = [loaded.template.pictures(image, row.key) for image in row.images]
     batch = {
@@ -153,7 +157,7 @@ def generate(loaded: Loaded, row: Row, uniforms: torch.Tensor) -> list[str]:
             top_k=0,
             num_return_sequences=count,
             max_new_tokens=length,
-            logits_processor=[Forced(uniforms)],
+            logits_processor=[Forced(uniforms, forbidden)],
             eos_token_id=list(loaded.end_ids),
         )
     return [_said(loaded, ids) for ids in made[:, len(row.prompt_ids) :].tolist()]

@@ -101,7 +101,7 @@ def test_kept_activations_are_each_tensors_memory_once_and_no_weights(stand):
     def run() -> None:
         states = torch.randn(10, 64, requires_grad=True)
         logits = states @ weight.T  # keeps states and weight
-        kept.append(logits.exp() + logits.exp() + states.square())  # two results; states again
+        kept.append((logits.exp() + logits.exp(), states.square()))  # two results; states again
 
     with counting(*stand.models) as counts:
         run()

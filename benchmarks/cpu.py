@@ -62,15 +62,13 @@ SUITES: dict[str, Suite] = {
 
 def run(
     place: Place, suites: Sequence[str], rounds: int, *, quick: bool, match: str = ""
-) -> list[Result]:
+) -> Iterator[Result]:
     """Measure the cases of some suites whose name holds `match`."""
     clock = Clock(place.device)
-    return [
-        measure(case, clock, rounds, lambda line: print(line, flush=True))
-        for name in suites
-        for case in SUITES[name](place, quick)
-        if match in case.name
-    ]
+    for name in suites:
+        for case in SUITES[name](place, quick):
+            if match in case.name:
+                yield measure(case, clock, rounds, lambda line: print(line, flush=True))
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -88,13 +86,14 @@ def main(given: Sequence[str] | None = None) -> int:
     about = results.machine("cpu") | {"rounds": rounds, "shape": str(place.shape)}
     about["settings"] = [f"{one.name}: {one.flags}" for one in (peers.tuned(), peers.DEFAULT)]
     start = time.monotonic()
-    found = run(
-        place, options.only or list(SUITES), rounds, quick=options.quick, match=options.match
-    )
-    about["minutes"] = round((time.monotonic() - start) / 60, 1)
+    found: list[Result] = []
+    suites = options.only or list(SUITES)
+    for one in run(place, suites, rounds, quick=options.quick, match=options.match):
+        found.append(one)
+        about["minutes"] = round((time.monotonic() - start) / 60, 1)
+        results.write(found, about, options.folder, "cpu")  # a run that is stopped leaves these
     results.show(found, about, "ours and others, one thread, process time")
-    for file in results.write(found, about, options.folder, "cpu"):
-        print(file)
+    print(f"{options.folder / 'cpu.json'} and cpu.md")
     return 0 if all(result.agrees for result in found) else 1
 
 

@@ -60,7 +60,7 @@ class Shape:
 
 
 CPU = Shape("cpu", 512, 4, 8, 8, 1376, 224, 14, 64, 3, 2, 256, response=41)
-"""P is 1,333 and R about 41: the paper's 2,900 to 90 in proportion."""
+"""P is 1,346 and R about 41: the paper's 2,900 to 90 in proportion."""
 TINY = Shape("tiny", 64, 2, 4, 2, 128, 32, 8, 32, 2, 2, 64, response=10)
 EIGHT_B = Shape(
     "8b", 4096, 32, 32, 8, 14336, 336, 14, 1024, 24, 16, 4096, response=90, vocabulary=128_320

@@ -158,11 +158,11 @@ def measure(case: Case, clock: Clock, rounds: int, say: Callable[[str], None]) -
         if case.gradient is not None and not took[one.name].refused:
             gradients[one.name] = case.gradient()
         _cleared(clock)
-    for name, one in took.items():
+    for name, other in took.items():
         if name != OURS and name in found and OURS in found:
-            one.apart = case.apart(found[OURS], found[name])
+            other.apart = case.apart(found[OURS], found[name])
             if gradients:
-                one.gradient_apart = relative(gradients[OURS], gradients[name])
+                other.gradient_apart = relative(gradients[OURS], gradients[name])
     gradients.clear()
     for number in range(rounds):
         for one in case.contenders:

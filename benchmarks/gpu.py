@@ -2,7 +2,7 @@
 
     PYTHONPATH=src:. python -m benchmarks.gpu [--only SUITE] [--tiny]
 
-Random weights from the configuration, bfloat16, P = 2,949 and R about 90. CUDA events, peak memory
+Random weights from the configuration, bfloat16, P = 2,962 and R about 90. CUDA events, peak memory
 beyond weights and gradients, and utilisation: FLOPs of the work without anything done twice,
 per second, against the chip's dense bfloat16 peak. `--tiny` runs the same code on a CPU.
 Writes bench/gpu.json and bench/gpu.md. 141 GB of memory hold all cases; what does not fit is said.

@@ -65,7 +65,7 @@ TINY = Shape("tiny", 64, 2, 4, 2, 128, 32, 8, 32, 2, 2, 64, response=10)
 EIGHT_B = Shape(
     "8b", 4096, 32, 32, 8, 14336, 336, 14, 1024, 24, 16, 4096, response=90, vocabulary=128_320
 )
-"""Llama 3 8B with CLIP L/14 of 336 pixels, as in LLaVA-NeXT: P is 2,949."""
+"""Llama 3 8B with CLIP L/14 of 336 pixels, as in LLaVA-NeXT: P is 2,962."""
 SHAPES = {shape.name: shape for shape in (CPU, TINY, EIGHT_B)}
 
 

@@ -22,7 +22,12 @@ CURVE_POINTS = 200
 
 
 def prepare(model: torch.nn.Module, *, freeze: tuple[re.Pattern[str], ...]) -> None:
-    """Switch dropout off and freeze the parameters whose name matches one of `freeze`."""
+    """Switch dropout off and freeze the parameters whose name matches one of `freeze`.
+
+    Raises:
+        CheckpointError: the model was loaded with an attention that keeps no branches apart.
+    """
+    prefix.require(model)
     disable_dropout_in_model(model)
     for module in model.modules():
         if hasattr(module, "attention_dropout"):

@@ -89,9 +89,7 @@ def batch(loaded: Loaded, groups: Sequence[Group]) -> Batch:
 
     Raises:
         RecordError: a picture is refused.
-        CheckpointError: the model was loaded with an attention that keeps no branches apart.
     """
-    prefix.require(loaded.model)
     each = [_pictures(loaded, group) for group in groups]
     family, config = loaded.family, loaded.model.config
     prompts = [

@@ -27,8 +27,7 @@ def logprobs(loaded: Loaded, row: Row, answers: Sequence[Sequence[int]]) -> list
     group = Group(row.prompt_ids, branches, row.images, row.key)
     batch = grouping.batch(loaded, [group]).to(loaded.device)
     with attending(loaded.family.language_model(loaded.model)):
-        logits = loaded.model(**batch.arguments()).logits
-    logps = prefix.token_logps(logits, batch.layout)
+        logps = prefix.score(loaded.model, batch.arguments())
     sums = prefix.branch_sums(logps.double(), batch.layout).tolist()
     found = dict(zip(distinct, sums, strict=True))
     return [found[tuple(answer)] for answer in answers]

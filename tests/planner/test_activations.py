@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from chainsight.config import SftSection
 from chainsight.planner import shapes
-from chainsight.planner.activations import Activations, Manner, Question, activations
+from chainsight.planner.activations import Activations, Manner, activations
 from chainsight.training import setup
 from chainsight.training.memory import Found, measured, questions
 from chainsight.vlm import checkpoint, grouping, prefix

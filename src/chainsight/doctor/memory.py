@@ -46,6 +46,8 @@ class Hardware:
 
 def memory(config: RunConfig, where: Where, node_labels: NodeLabels | None = None) -> Checks:
     """A finding for each stage that computes with the model."""
+    if not _can_be_looked_up(config.model.base):
+        return  # which `checkpoints.model` tells
     try:
         shape = shapes.of(configuration(config.model))
     except CheckpointError as error:
@@ -70,18 +72,24 @@ def configuration(model: ModelSection) -> dict[str, Any]:
     """
     if model.base in KNOWN:
         return KNOWN[model.base]
-    local = model.base == "builtin:tiny" or Path(model.base).is_dir()
-    found = (
-        files.read_json(files.resolve(model.base) / "config.json")
-        if local
-        else hub.config(model.base, model.revision)
-    )
+    if _is_here(model.base):
+        found = files.read_json(files.resolve(model.base) / "config.json")
+    else:
+        found = hub.config(model.base, model.revision)
     if not found:
         raise CheckpointError(
             f"{model.base}: its config.json is not to be had, so its size is not known; run the "
             "doctor where the hub can be reached, or give a local folder"
         )
     return found
+
+
+def _is_here(base: str) -> bool:
+    return base == "builtin:tiny" or Path(base).is_dir()
+
+
+def _can_be_looked_up(base: str) -> bool:
+    return _is_here(base) or files.HUB_ID.fullmatch(base) is not None
 
 
 # --- which GPU -------------------------------------------------------------------------------

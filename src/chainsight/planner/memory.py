@@ -169,7 +169,8 @@ def _waves(
     """
     text, tokens = shape.text, sum(one.tokens for one in questions)
     learned = sum(one.learned for one in questions)
-    casts = manner.number * trained_parameters(shape, manner) if manner.bfloat16 else 0
+    looked_up = 0 if manner.lora or text.tied else text.embedding  # an embedding is not multiplied
+    casts = manner.bfloat16 * manner.number * (trained_parameters(shape, manner) - looked_up)
     in_layer = 2 * text.intermediate * tokens * (SINGLE if manner.lora else manner.number)
     at_head = learned * text.vocabulary * (2 * SINGLE + manner.bfloat16 * manner.number)
     if not manner.checkpointing:

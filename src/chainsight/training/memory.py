@@ -114,7 +114,8 @@ class _Weights:
         step: Any = tensor.grad_fn
         while step is not None and step.name() in CASTING:
             step = step.next_functions[0][0]
-        return step is not None and step.name() == "torch::autograd::AccumulateGrad"
+        leaf = getattr(step, "variable", None)  # what AccumulateGrad adds to
+        return leaf is not None and leaf.untyped_storage()._cdata in self.storages
 
 
 CASTING = frozenset({"TBackward0", "ToCopyBackward0", "TransposeBackward0", "ViewBackward0"})

@@ -61,7 +61,7 @@ def test_what_does_not_fit_fails_with_what_to_change_and_where_that_leads() -> N
     assert [sft.level, sample.level, dpo.level, evaluate.level] == ["fail"] * 4
     assert sft.finding.startswith("sft does not fit: ")
     assert "dpo.tuning: lora (23.4 GB)" in dpo.way_out
-    assert sample.way_out.startswith("set sample.batch_size: 2 (")
+    assert sample.way_out.startswith("set sample.batch_size: 1 (")
 
 
 def test_a_24_gb_card_trains_adapters() -> None:

@@ -148,7 +148,7 @@ def test_a_page_is_cut_into_the_tiles_that_fit_it() -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({}, "model_type None: the memory of such a model is not known here"),
+        ({}, "model_type 'None': the memory of such a model is not known here"),
         ({"model_type": "idefics3"}, "'idefics3'.*known are llava_next, llava, qwen2_5_vl"),
         ({"model_type": "llava", "text_config": {"model_type": "gpt2"}}, "'gpt2' of text_config"),
         ({"model_type": "llava", "text_config": {"hidden_size": "x"}}, "cannot be read"),

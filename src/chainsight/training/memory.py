@@ -183,8 +183,8 @@ def questions(config: Any, batch: Batch) -> list[Question]:
     learned = torch.bincount(layout.owners, minlength=layout.num_branches).tolist()
     made = []
     for number, span in enumerate(layout.spans):
-        own = layout.branches[layout.groups == number].unique().tolist()
-        branches = [owner for owner in own if owner]  # 0 is the prompt
+        own = layout.branches[layout.groups == number].tolist()
+        branches = sorted(set(own) - {0})  # 0 is the prompt
         made.append(
             Question(
                 prompt=span.prompt_stop - span.start,
@@ -206,5 +206,5 @@ def _patches(config: Any, batch: Batch) -> int:
         return 0
     if pixels.dim() < 4:
         return len(pixels)
-    patch = config.vision_config.patch_size
+    patch: int = config.vision_config.patch_size
     return len(pixels) * ((pixels.shape[-2] // patch) * (pixels.shape[-1] // patch) + 1)

@@ -114,7 +114,7 @@ def forward(student: checkpoint.Loaded, batch: grouping.Batch) -> None:
 def test_the_first_pass_is_measured_beside_its_plan_and_no_other(
     student: checkpoint.Loaded, batch: grouping.Batch, tmp_path: Any
 ) -> None:
-    first = FirstPass("row", SftSection(), Context(work=tmp_path, ledger=tmp_path))
+    first = FirstPass(SftSection(), Context(work=tmp_path, ledger=tmp_path))
     assert first.metrics == {}
     with first.watching(student.model.config, batch, 0):  # a pass without rows of its own
         forward(student, batch)
@@ -138,7 +138,7 @@ def test_a_family_that_the_planner_lacks_is_measured_all_the_same(
     student: checkpoint.Loaded, batch: grouping.Batch, tmp_path: Any
 ) -> None:
     config = type("Config", (), {"to_dict": lambda self: {"model_type": "idefics3"}})()
-    first = FirstPass("pair", DpoSection(), Context(work=tmp_path, ledger=tmp_path))
+    first = FirstPass(DpoSection(), Context(work=tmp_path, ledger=tmp_path))
     with first.watching(config, batch, 1):
         forward(student, batch)
     assert set(first.metrics) == {"activation_bytes_per_pair"}

@@ -7,7 +7,7 @@ weights and buffers apart. `chainsight.planner` predicts the same figure before 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -128,14 +128,9 @@ CASTING = frozenset({"TBackward0", "ToCopyBackward0", "TransposeBackward0", "Vie
 class FirstPass:
     """Measures the first forward pass of a training, beside what the planner expects of it."""
 
-    def __init__(
-        self,
-        unit: Literal["pair", "row"],
-        section: SftSection | DpoSection,
-        context: Context,
-    ) -> None:
-        """`unit` is what a batch is counted in."""
-        self.unit, self.section, self.context = unit, section, context
+    def __init__(self, section: SftSection | DpoSection, context: Context) -> None:
+        self.section, self.context = section, context
+        self.unit = "pair" if isinstance(section, DpoSection) else "row"
         self._measured: dict[str, float] = {}
 
     @contextmanager

@@ -219,7 +219,10 @@ class World:
 def checkpoint(folder: Path) -> Path:
     """A folder as save_pretrained leaves it, with an index over two files."""
     folder.mkdir()
-    (folder / "config.json").write_text('{"model_type": "llava_next"}')
+    text = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2}
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "llava_next", "text_config": text})
+    )
     shards = {
         "model-00001-of-00002.safetensors": ["embed.weight", "layers.0.weight"],
         "model-00002-of-00002.safetensors": ["layers.1.weight", "head.weight"],
@@ -272,7 +275,7 @@ def world(
             "benchmarks": [{**chartqa, "split": "test"}],
         },
         "distill": {"teacher_model": "scripted", "budget_usd": 5},
-        "platform": {"launcher": "trainjob", "nodes": 2, "queue": "gpus"},
+        "platform": {"launcher": "trainjob", "nodes": 2, "queue": "gpus", "gpu": "H100"},
     }
     images = {stage: f"registry.test/chainsight-{stage}@{DIGEST}" for stage in ("sft", "distill")}
     api, s3_uri = serve(kube.routes()), f"s3://{bucket}/team"

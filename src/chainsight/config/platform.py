@@ -58,6 +58,9 @@ class PlatformSection(Section):
     """The resource that a GPU is: what the device plugin calls it."""
     gpus: Annotated[int, Field(ge=1, le=64)] = 8
     """GPUs of a training pod (sft, dpo); sample and evaluate take one per shard."""
+    gpu: Annotated[str, Field(min_length=1)] | None = None
+    """The GPU's name (H100) or memory (80GB), for the doctor's `memory` alone; none: what labels of
+    nodes or this machine's driver tell."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     """Labels of the nodes that GPU pods may run on."""
     tolerations: tuple[Toleration, ...] = (Toleration(),)

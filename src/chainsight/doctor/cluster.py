@@ -85,8 +85,7 @@ def _secret(api: Api, name: str, kind: str, *, required: bool) -> Check:
 def _gpu_nodes(platform: PlatformSection, api: Api) -> Checks:
     """Nodes that a GPU pod could be put on; an autoscaler may yet make some, so a warning."""
     selector = ",".join(f"{key}={value}" for key, value in platform.node_selector.items())
-    query = {"labelSelector": selector} if selector else {}
-    answer = api.get("/api/v1/nodes", **query)
+    answer = _nodes(platform, api)
     if answer.status != 200:
         yield warn(
             "gpu nodes",
@@ -109,6 +108,27 @@ def _gpu_nodes(platform: PlatformSection, api: Api) -> Checks:
         "add nodes, or correct platform.gpus, gpu_type, node_selector or tolerations; if an "
         "autoscaler makes them when they are asked for, all is well",
     )
+
+
+def gpu_labels(config: RunConfig, access: Cluster) -> list[dict[str, str]]:
+    """Labels of the nodes that GPU pods may run on; none if nobody tells."""
+    platform = config.platform
+    try:
+        answer = _nodes(platform, connect(access))
+    except ConfigError:
+        return []
+    items = answer.body["items"] if answer.status == 200 else ()
+    return [
+        node.get("metadata", {}).get("labels") or {}
+        for node in items
+        if _tolerated(node, platform.tolerations) and _allocatable(node, platform.gpu_type)
+    ]
+
+
+def _nodes(platform: PlatformSection, api: Api) -> Answer:
+    selector = ",".join(f"{key}={value}" for key, value in platform.node_selector.items())
+    query = {"labelSelector": selector} if selector else {}
+    return api.get("/api/v1/nodes", **query)
 
 
 def _allocatable(node: dict[str, Any], resource: str) -> int:

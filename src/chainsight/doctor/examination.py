@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from chainsight.config import RunConfig
-from chainsight.doctor import checkpoints, local, services, tracking
+from chainsight.doctor import checkpoints, local, memory, services, tracking
 from chainsight.doctor import teacher as teachers
 from chainsight.doctor.check import Check, Cluster, Where, fail
 from chainsight.doctor.finished import unless_finished
@@ -31,7 +31,7 @@ def examine(
     """
     probes = [
         *_of_the_machine(config, where, disk_usage),
-        *_of_the_stages(config, where, spend),
+        *_of_the_stages(config, where, spend, cluster),
     ]
     if images is not None:
         probes.append(Probe("images", partial(pinned, images)))
@@ -51,14 +51,25 @@ def _of_the_machine(
     yield Probe("disk", partial(local.disk, config, disk_usage))
 
 
-def _of_the_stages(config: RunConfig, where: Where, spend: bool) -> Iterator[Probe]:
+def _of_the_stages(
+    config: RunConfig, where: Where, spend: bool, access: Cluster | None
+) -> Iterator[Probe]:
     yield Probe("store", partial(services.store, config, where))
     for source in (*config.prepare.examples, *config.prepare.benchmarks):
         yield Probe("dataset", partial(services.dataset, source, where))
     yield Probe("teacher", partial(teachers.teacher, config.distill, where, spend))
     yield Probe("budget", partial(local.budget, config))
     yield Probe("model", partial(checkpoints.model, config.model, where))
+    yield Probe("memory", partial(memory.memory, config, where, _node_labels(config, access)))
     yield Probe("tracking", partial(tracking.tracking, config, where))
+
+
+def _node_labels(config: RunConfig, access: Cluster | None) -> memory.NodeLabels | None:
+    if access is None or importlib.util.find_spec("kubernetes") is None:
+        return None
+    from chainsight.doctor.cluster import gpu_labels
+
+    return partial(gpu_labels, config, access)
 
 
 def _cluster(config: RunConfig, access: Cluster) -> Iterable[Check]:

@@ -2,12 +2,15 @@
 
 import importlib.util
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from chainsight.datasets import sources
 from chainsight.doctor.check import Check, Where, fail, ok, wanting, warn
+from chainsight.errors import CheckpointError
+from chainsight.vlm import files
 
 TIMEOUT_SECONDS = 10.0
 OFFLINE = "give a local folder, or run the doctor where the hub can be reached"
@@ -37,6 +40,31 @@ def model(base: str, revision: str | None, where: Where) -> Check:
         return ok("model", f"{base} at {revision or 'main'}: there, and may be read")
 
     return _asked("model", base, revision, where, look)
+
+
+def config(base: str, revision: str | None) -> dict[str, Any]:
+    """A model's config.json, kept nowhere; {} if it cannot be had."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return {}
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    cached = huggingface_hub.try_to_load_from_cache(base, "config.json", revision=revision)
+    if isinstance(cached, str):
+        return files.read_json(Path(cached))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            got = huggingface_hub.hf_hub_download(
+                base,
+                "config.json",
+                revision=revision,
+                cache_dir=folder,
+                endpoint=_endpoint(),
+                etag_timeout=TIMEOUT_SECONDS,
+            )
+            return files.read_json(Path(got))
+    except (OSError, CheckpointError, errors.HTTPError, errors.HFValidationError):  # type: ignore[attr-defined]
+        return {}
 
 
 def dataset(

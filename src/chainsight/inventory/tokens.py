@@ -25,27 +25,42 @@ def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
 
 # --- students --------------------------------------------------------------------------------
 
-TILE = 336  # pixels; CLIP ViT-L/14-336 sees a tile
-TILE_PATCHES = TILE // 14
+TILE, PATCH = 336, 14  # pixels; CLIP ViT-L/14-336 sees a tile
 GRIDS = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
 """Tiles down and across, in the order of `image_grid_pinpoints`: of equal fits the first counts."""
 
 
 @lru_cache(maxsize=65536)
-def llava_next(width: int, height: int) -> int:
-    """LLaVA-NeXT: a 24 x 24 overview, and the tiles without their padding, a newline per row."""
-    down, across = max(GRIDS, key=lambda grid: _fit(width, height, *grid))
-    rows, columns = down * TILE_PATCHES, across * TILE_PATCHES
+def llava_next(
+    width: int,
+    height: int,
+    tile: int = TILE,
+    patch: int = PATCH,
+    grids: tuple[tuple[int, int], ...] = GRIDS,
+) -> int:
+    """LLaVA-NeXT: an overview of 24 x 24, and the tiles without their padding, a newline per row.
+
+    The published checkpoints' `tile` and `patch`, in pixels, and `grids` if none are given.
+    """
+    down, across = grid(width, height, tile, grids)
+    side = tile // patch
+    rows, columns = down * side, across * side
     if width / height > columns / rows:
         rows -= _padding(rows, height * (columns / width))
     else:
         columns -= _padding(columns, width * (rows / height))
-    return TILE_PATCHES**2 + rows * columns + rows
+    return side**2 + rows * columns + rows
 
 
-def _fit(width: int, height: int, down: int, across: int) -> tuple[int, int]:
+def grid(
+    width: int, height: int, tile: int = TILE, grids: tuple[tuple[int, int], ...] = GRIDS
+) -> tuple[int, int]:
+    """Tiles down and across that LLaVA-NeXT cuts an image into."""
+    return max(grids, key=lambda one: _fit(width, height, one[0] * tile, one[1] * tile))
+
+
+def _fit(width: int, height: int, tall: int, wide: int) -> tuple[int, int]:
     """The pixels that a grid keeps of an image; and, negative, those that it leaves empty."""
-    tall, wide = down * TILE, across * TILE
     scale = min(wide / width, tall / height)
     kept = min(int(width * scale) * int(height * scale), width * height)
     return kept, kept - tall * wide
@@ -56,22 +71,27 @@ def _padding(available: int, used: float) -> int:
     return (available - int(round(used, 7))) // 2 * 2
 
 
-MERGED = 28  # pixels; 2 x 2 patches of 14
-QWEN_MIN_PIXELS, QWEN_MAX_PIXELS = 4 * 28 * 28, 16384 * 28 * 28  # of the published checkpoints
+QWEN_MIN_TOKENS, QWEN_MAX_TOKENS = 4, 16384  # of the published Qwen2.5-VL and Qwen3-VL
 
 
 @lru_cache(maxsize=65536)
-def qwen2_5_vl(width: int, height: int) -> int:
-    """Qwen2.5-VL: one token per 28 x 28 pixels, after rounding and keeping within bounds."""
-    sides = [round(side / MERGED) for side in (height, width)]
-    pixels = sides[0] * sides[1] * MERGED**2
-    if pixels > QWEN_MAX_PIXELS:
-        beta = math.sqrt((height * width) / QWEN_MAX_PIXELS)
-        sides = [max(1, math.floor(side / beta / MERGED)) for side in (height, width)]
-    elif pixels < QWEN_MIN_PIXELS:
-        beta = math.sqrt(QWEN_MIN_PIXELS / (height * width))
-        sides = [math.ceil(side * beta / MERGED) for side in (height, width)]
+def qwen(width: int, height: int, merged: int) -> int:
+    """One token per `merged` x `merged` pixels, after rounding and keeping within bounds."""
+    fewest, most = QWEN_MIN_TOKENS * merged**2, QWEN_MAX_TOKENS * merged**2  # pixels
+    sides = [round(side / merged) for side in (height, width)]
+    pixels = sides[0] * sides[1] * merged**2
+    if pixels > most:
+        beta = math.sqrt((height * width) / most)
+        sides = [max(1, math.floor(side / beta / merged)) for side in (height, width)]
+    elif pixels < fewest:
+        beta = math.sqrt(fewest / (height * width))
+        sides = [math.ceil(side * beta / merged) for side in (height, width)]
     return sides[0] * sides[1]
+
+
+def qwen2_5_vl(width: int, height: int) -> int:
+    """Qwen2.5-VL: 2 x 2 patches of 14 pixels are a token."""
+    return qwen(width, height, 28)
 
 
 STUDENTS: Mapping[str, Callable[[int, int], int]] = {

@@ -1,0 +1,1 @@
+"""What a run will need of its GPUs, from configurations alone: neither torch nor weights."""

@@ -307,9 +307,7 @@ class _Writing:
         tokens = rows.tokens.gather(1, rows.counts[:, None] - 1)
         positions = loaded.family.decoding_positions(rows.positions)
         with decoding.attending(loaded.family.language_model(loaded.model)):
-            output = loaded.model(
-                **decoding.forward(self.cache, tokens, positions)
-            )
+            output = loaded.model(**decoding.forward(self.cache, tokens, positions))
         rows.logits = output.logits[:, -1].float()
         rows.positions = rows.positions + 1
 

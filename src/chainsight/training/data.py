@@ -33,7 +33,7 @@ def sharing(rows: Sequence[Row], share: Share) -> list[Hashable]:
     """What a row must have in common with another one to stand in its unit."""
     if share == "nothing":
         return list(range(len(rows)))
-    questions = [row.key.rpartition("/")[0] for row in rows]  # without the mode
+    questions = [row.key.rpartition("/")[0] or row.key for row in rows]  # without the mode
     if share == "question":
         return list(questions)
     pictures: dict[int, tuple[bytes, ...]] = {}

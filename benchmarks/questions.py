@@ -3,7 +3,7 @@
 import io
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -74,12 +74,14 @@ def _words(rng: random.Random, count: int) -> str:
 
 
 def rows(loaded: Loaded, asked: Question, key: str = "q") -> list[Row]:
-    """One row an answer, each ended by the end of turn."""
+    """One row an answer, each ended by the end of turn; equal prompts are read once."""
     end = loaded.template.end_of_turn
+    prompts = {
+        text: loaded.template.row(Prompt(key, text, asked.images))
+        for text in dict.fromkeys(asked.asked)
+    }
     return [
-        loaded.template.row(
-            Prompt(key, text, asked.images), (*loaded.template.text_ids(answer), end)
-        )
+        replace(prompts[text], response_ids=(*loaded.template.text_ids(answer), end))
         for text, answer in zip(asked.asked, asked.answers, strict=True)
     ]
 

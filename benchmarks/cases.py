@@ -153,7 +153,7 @@ def sampling(place: Place, num_candidates: int, goal: float | None = None) -> Ca
             ),
             Contender(
                 "generate",
-                lambda: peers.generate(loaded, row, uniforms, ours.NEVER_DRAWN),
+                lambda: peers.generate(loaded, row, uniforms, (loaded.template.image_id,)),
                 attention("sdpa"),
             ),
         ),

@@ -33,8 +33,8 @@ def encode(loaded: Loaded, batch: Batch) -> dict[str, Any]:
 
 def sums(model: Any, batch: Batch, encoded: dict[str, Any]) -> torch.Tensor:
     """Log-probability of each response, [M]."""
-    logits = model(**batch.arguments(encoded)).logits
-    return prefix.branch_sums(prefix.token_logps(logits, batch.layout), batch.layout)
+    logps = prefix.score(model, batch.arguments(encoded))
+    return prefix.branch_sums(logps, batch.layout)
 
 
 def dpo_step(loaded: Loaded, model: Any, reference: Any, batch: Batch) -> float:
@@ -55,8 +55,7 @@ def dpo_step(loaded: Loaded, model: Any, reference: Any, batch: Batch) -> float:
 
 def sft_step(loaded: Loaded, model: Any, batch: Batch) -> float:
     """Mean of all targets' tokens, and its backward pass."""
-    logits = model(**batch.arguments(encode(loaded, batch))).logits
-    loss = -prefix.token_logps(logits, batch.layout).mean()
+    loss = -prefix.score(model, batch.arguments(encode(loaded, batch))).mean()
     loss.backward()
     return float(loss.detach())
 
@@ -65,10 +64,6 @@ def score(loaded: Loaded, model: Any, batch: Batch) -> torch.Tensor:
     """Log-probabilities of candidates under a reference, [M]."""
     with torch.no_grad():
         return sums(model, batch, encode(loaded, batch))
-
-
-NEVER_DRAWN: tuple[int, ...] = ()
-"""Token ids that our sampler never draws."""
 
 
 def draws(row: Row, count: int, length: int, seed: int = 0) -> torch.Tensor:

@@ -105,7 +105,7 @@ def test_dpo_on_pictures_equals_trls_trainer(perturbed, png, tmp_path):
         ends = (policy.template.end_of_turn,)
         rows.append(
             [
-                Row("q", ids, policy.template.text_ids(s) + ends, (image,))
+                Row("q", ids, (*policy.template.text_ids(s), *ends), (image,))
                 for s in (chosen, rejected)
             ]
         )

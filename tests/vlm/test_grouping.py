@@ -126,12 +126,6 @@ def test_merged_prompts_of_one_picture_are_those_of_plain_rows(loaded: Loaded, p
         assert float((a - b).norm() / b.norm()) < EXACT
 
 
-def test_a_model_whose_attention_keeps_nothing_apart_is_refused(student_folder: Path) -> None:
-    plain = checkpoint.load(student_folder)
-    with pytest.raises(CheckpointError, match="'sdpa', to which the branches of a group are one"):
-        batch(plain, [alone(Row("a", (1, 2), (3,), ()))])
-
-
 def test_a_batch_moves_whole(loaded: Loaded, png: Png) -> None:
     made = batch(loaded, [alone(row(loaded, "a", (80,), (png("red"),)))]).to(torch.device("meta"))
     tensors = [made.position_ids, made.layout.input_ids, *made.pictures.values()]

@@ -130,14 +130,12 @@ def _attention(text: Decoder, one: Question, manner: Manner) -> int:
     outputs = q * c * one.tokens
     values = kv * c * one.tokens
     bunches = list(_bunches(one))
-    own = one.tokens if not bunches or not manner.casts else one.prompt
-    queries, keys = q * c * own, kv * c * own
-    if bunches and (manner.casts or text.heads > text.kv_heads):
+    queries, keys = q * c * one.tokens, kv * c * one.tokens
+    if bunches and text.heads > text.kv_heads:
         queries += q * c * sum(one.branches)  # folded: those that share a key become rows
-    for number, rows in enumerate(bunches):
-        copied = number > 0  # the prompt's keys and values are put before each further bunch
-        keys += (copied or manner.casts) * (one.prompt + rows) * kv * c
-        values += copied * (one.prompt + rows) * kv * c
+    for rows in bunches[1:]:  # the prompt's keys and values are put before each further bunch
+        keys += (one.prompt + rows) * kv * c
+        values += (one.prompt + rows) * kv * c
     return sums + outputs + queries + keys + values
 
 

@@ -142,7 +142,7 @@ CHANGES = {
     "question": "How few?",
     "references": ("15",),
     "metric": "anls",
-    "image": b"other",
+    "images": (b"other",),
     "choices": ("14", "15"),
 }
 

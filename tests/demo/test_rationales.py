@@ -19,7 +19,7 @@ EXAMPLES = [
 
 def photo(question: str, *references: str, choices: tuple[str, ...] | None = None) -> Example:
     metric = "multiple_choice" if choices else "relaxed_accuracy"
-    return Example("x", "d", "train", question, references, metric, b"no chart", choices)
+    return Example("x", "d", "train", question, references, metric, (b"no chart",), choices)
 
 
 OTHERS = [

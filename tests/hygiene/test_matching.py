@@ -207,3 +207,25 @@ def test_the_stock_of_pictures_grows(row: Make) -> None:
     rows = [row(f"a/train/{k}", one, question=f"{k}?") for k, one in enumerate(shown)]
     verdicts = judge([], rows + rows)
     assert [bool(verdict) for verdict in verdicts] == [False] * 2500 + [True] * 2500
+
+
+def about_text(row_id: str, *turns: str, answer: str = "Hi") -> Trace:
+    source, split, _ = row_id.split("/")
+    return trace(Example(row_id, source, split, "Hello?", (answer,), "m", turns=turns), [])
+
+
+def test_a_short_question_about_text_leaks_by_its_words(row: Make, pictures: list[Picture]) -> None:
+    held = [about_text("mmlu/test/0")]
+    same, other = about_text("mix/train/0"), about_text("mix/train/1", answer="No")
+    shown = row("mix/train/2", pictures[0], question="Hello?", references=("Hi",))
+    leak, *none = judge(held, [same, other, shown])
+    assert leak == Verdict("leak", "question is in benchmark mmlu/test", "mmlu/test/0")
+    assert none == [None, None]
+
+
+def test_conversations_about_text_repeat_each_other_if_all_turns_are_equal() -> None:
+    rows = [about_text("mix/train/0", "And?", "Yes"), about_text("mix/train/1", "And?", "No")]
+    rows += [about_text("mix/train/2"), about_text("mix/train/3", "And?", "Yes")]
+    *kept, repeated = judge([], rows)
+    assert kept == [None] * 3
+    assert repeated == Verdict("duplicate", "repeats another row", "mix/train/0, similarity 1.00")

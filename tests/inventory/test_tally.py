@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,3 +96,13 @@ def test_bins_end_before_their_ends() -> None:
         ("11 on", 2),
     ]
     assert labels((1025, 6145)) == ["up to 1,024", "1,025 to 6,144", "6,145 on"]
+
+
+def test_a_conversation_about_text_takes_the_tokens_of_all_its_turns() -> None:
+    bare = example(kind="instruct", images=())
+    short, long = Tally(), Tally()
+    short.add(facts_of(bare))
+    long.add(facts_of(replace(bare, turns=("Why?" * 10, "So." * 20))))
+    for student in tokens.STUDENTS:
+        assert max(long.row_tokens[student]) - max(short.row_tokens[student]) == 25
+    assert long.sums["images"] == 0

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from chainsight.demo import rationales
-from chainsight.prompts import teacher_prompt
+from chainsight.prompts import TEACHER_SYSTEM, teacher_prompt, teacher_system
 from chainsight.records import Example, Kind
 
 EXAMPLE = Example("x", "d", "train", "What is the sum of feb and mar?", ("9",), "m", (b"",))
@@ -87,3 +87,11 @@ def test_the_scripted_teacher_reads_every_prompt(kind: Kind, example: Example) -
     assert question.startswith("What is the sum of feb and mar?")
     assert ("\nA. 8\nB. 9" in question) == bool(example.choices)
     assert answer == ("B. 9" if example.choices else "9")
+
+
+def test_a_question_about_text_is_asked_without_an_image() -> None:
+    bare = replace(EXAMPLE, images=())
+    for asked in (bare, replace(CHOICE, images=()), replace(bare, kind="chart")):
+        assert "image" not in teacher_prompt(asked) + teacher_system(asked)
+        assert "visual" not in teacher_prompt(asked) + teacher_system(asked)
+    assert teacher_system(EXAMPLE) == TEACHER_SYSTEM

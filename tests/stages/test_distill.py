@@ -75,7 +75,7 @@ def contents(output: Path) -> dict[str, bytes]:
 
 # --- the filter ------------------------------------------------------------------------------
 
-OPEN = Example("o", "chartqa", "train", "How many?", ("100",), "relaxed_accuracy", b"")
+OPEN = Example("o", "chartqa", "train", "How many?", ("100",), "relaxed_accuracy", (b"",))
 CHOICE = replace(OPEN, metric="multiple_choice", references=("B",), choices=("uk", "us", "fr"))
 
 

@@ -114,7 +114,7 @@ def test_of_published_pairs_too_the_datasets_may_be_chosen(world):
         draw(world, source="published", datasets=("other",))
 
 
-QUESTION = Example("q", "toy", "train", "?", ("14",), "exact_match", b"")
+QUESTION = Example("q", "toy", "train", "?", ("14",), "exact_match", (b"",))
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_whatever_changes_what_is_asked_changes_the_request(
         {"question": "Why?"},
         {"references": ("99",)},
         {"choices": ("1", "2")},
-        {"image": picture(64, 64)},
+        {"images": (picture(64, 64),)},
     ]
     keys += [request_key(config, HERE, replace(example, **one)) for one in examples]
     keys += [request_key(config, replace(HERE, identity="scripted"), example)]
@@ -136,3 +136,10 @@ def test_every_image_and_its_place_are_in_the_request(
     assert len(keys) == 2 + 3 * 2  # the side matters only where it makes an image smaller
     with pytest.raises(RecordError):
         request_key(DistillSection(), HERE, replace(charts[0], images=(*charts[0].images, b"none")))
+
+
+def test_a_question_about_text_has_a_key_of_its_own(charts: list[Example]) -> None:
+    bare = replace(charts[0], images=())
+    assert request_key(DistillSection(), HERE, bare) != request_key(
+        DistillSection(), HERE, charts[0]
+    )

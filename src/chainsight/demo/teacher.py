@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         # Not by the body, whose layout is the client library's: demo results outlive an upgrade.
         shown = "/".join(hashlib.sha256(image).hexdigest() for image in images)
         seed = f"{behaviour.seed}/{prompt}/{shown}"
-        text = rationales.write(prompt, images[0], behaviour.error_rate, seed)
+        text = rationales.write(prompt, images[0] if images else b"", behaviour.error_rate, seed)
         return completion(str(request.get("model", MODEL)), digest, prompt, images, text)
 
     def _send(

@@ -87,7 +87,7 @@ class Screen:
         self._thresholds = thresholds or Thresholds()
         self._held: dict[bytes, _Held] = {}
         """By picture; the first row that shows it stands for all."""
-        self._questions: dict[tuple[bytes, bytes, bool], Trace] = {}
+        self._questions: dict[tuple[bytes, bytes], Trace] = {}
         """By question and answers, of questions that tell by themselves (`_question`)."""
         self._gallery: Gallery | None = None
         self._nearly: dict[bytes, tuple[_Held, float] | None] = {}
@@ -143,11 +143,11 @@ class Screen:
             return Verdict("leak", QUESTION_IN_BENCHMARK + same.source, same.id)
         return None
 
-    def _question(self, row: Trace) -> tuple[bytes, bytes, bool] | None:
-        """What tells a row by its words: those of a long question, or of any that is about text
-        alone, which is then like others of its kind; None: the picture must tell."""
+    def _question(self, row: Trace) -> tuple[bytes, bytes] | None:
+        """What tells a row by its words: those of a long question, or of any about text; None: the
+        picture must tell."""
         short = row.num_words < self._thresholds.min_words
-        return None if short and row.pictures else (row.question, row.references, short)
+        return None if short and row.pictures else (row.question, row.references)
 
     def _repetition(self, row: Trace) -> Verdict | None:
         first = self._repeats.first_like(

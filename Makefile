@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: help setup demo check test prove registry browser chart chart-readme containers lock clean
+.PHONY: help setup demo check test prove bench registry browser chart chart-readme containers lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ test: setup  ## The default tests: no network, no GPU, no key
 
 prove: setup  ## The heavier proofs: runs through S3, runs and ranks killed, two processes against one (half an hour)
 	@$(BIN)/pytest -m "slow and not registry and not browser"
+
+bench: setup  ## Time, tokens and memory against TRL and generate, on the CPU (a quarter of an hour)
+	@OMP_NUM_THREADS=1 PYTHONPATH=src:. $(BIN)/python -W ignore -m benchmarks.cpu $(BENCH_FLAGS)
 
 registry: setup  ## Promotion on a real PostgreSQL, S3 and MLflow, with crashes and races (ten minutes)
 	@HELM=$$(PYTHON=$(BIN)/python k8s/prove.sh --helm) OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry -m registry -rs $(REGISTRY_FLAGS)

@@ -83,12 +83,6 @@ def test_a_missing_section_is_named() -> None:
         validate(RunConfig, {}, "x.yaml")
 
 
-def test_a_batch_that_cannot_be_divided_is_refused() -> None:
-    assert "batch_size 32 is not a multiple of device_batch_size 5" in problems(
-        sft={"device_batch_size": 5}
-    )
-
-
 def test_an_empty_accuracy_band_is_refused() -> None:
     assert "min_accuracy 0.9 is above max_accuracy 0.85" in problems(pair={"min_accuracy": 0.9})
 

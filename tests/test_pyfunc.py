@@ -66,7 +66,7 @@ def evaluated(
             question=question,
             references=("A",),
             metric="multiple_choice" if CHOICES[i] else "exact_match",
-            image=images[i],
+            images=(images[i],),
             choices=tuple(CHOICES[i] or ()) or None,
         )
         for i, question in enumerate(QUESTIONS)

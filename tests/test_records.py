@@ -17,7 +17,7 @@ EXAMPLE = Example(
     question="How high is jan?",
     references=("4",),
     metric="exact_match",
-    image=b"\x89PNG",
+    images=(b"\x89PNG",),
     choices=None,
     meta={"b": "2", "a": "1"},
 )

@@ -27,7 +27,7 @@ QUESTION = Example(
     question="How many?",
     references=("14",),
     metric="normalized_match",
-    image=b"picture",
+    images=(b"picture",),
 )
 
 

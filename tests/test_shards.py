@@ -42,7 +42,9 @@ class Place:
         self.run = RunSection(home=str(root / "home"), tracking_uri=NO_TRACKING)
         self.store: Store = open_store(self.run.store_uri(), root / "home/cache")
         rows = [
-            Example(f"bars/{i}/{j}", "bars", "train", q.text, (q.answer,), "exact_match", c.image)
+            Example(
+                f"bars/{i}/{j}", "bars", "train", q.text, (q.answer,), "exact_match", (c.image,)
+            )
             for i, c in enumerate(islice(bars.charts(0, "train"), NUM_CHARTS))
             for j, q in enumerate(c.questions)
         ]

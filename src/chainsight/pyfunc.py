@@ -103,7 +103,6 @@ def _example(number: int, row: Mapping[str, Any]) -> Example:
     question, choices = row.get("question"), row.get("choices")
     if not isinstance(question, str) or not question.strip():
         raise RecordError(f"row {number}: question is {question!r}; give a text")
-    first, *more = _images(number, row.get("image"))
     return Example(
         id=f"row {number}",
         dataset="",
@@ -111,8 +110,7 @@ def _example(number: int, row: Mapping[str, Any]) -> Example:
         question=question,
         references=(),
         metric="",
-        image=first,
-        more_images=tuple(more),
+        images=_images(number, row.get("image")),
         choices=_choices(number, choices),
     )
 

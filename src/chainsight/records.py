@@ -6,8 +6,8 @@ record names its example by id. Readers refuse a row with the file's name and th
 
 import json
 import types
-from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -23,7 +23,12 @@ Kind = Literal["open", "chart", "document", "scene_text", "math", "ocr", "instru
 """What a question is about, which decides how it is asked (`chainsight.prompts`). `instruct` is a
 request with its answer to be learned word for word; it is never distilled, sampled or scored."""
 
-ROWS_PER_GROUP = 256  # bounds a reader's memory: 256 images of about 100 kB
+ROWS_PER_GROUP = 256
+GROUP_BYTES = 4 * 2**20
+"""Image bytes of a row group, equal ones counted once: what one image costs to read alone."""
+
+FILES: dict[str, Any] = {"files": True}
+"""Metadata of a field that holds files. They are compressed already, and stored as they are."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,13 @@ class Example:
     question: str
     references: tuple[str, ...]
     metric: str
-    image: bytes
-    """The image file as the source gave it (PNG, JPEG, ...), never re-encoded."""
+    images: Sequence[bytes] = field(default=(), metadata=FILES)
+    """The image files as the source gave them (PNG, JPEG, ...), never re-encoded; none: a question
+    about text. `<image k>` in the question or a choice stands for the k-th image, from 1; images
+    that stand nowhere lead, in order."""
     choices: tuple[str, ...] | None = None
     meta: dict[str, str] = field(default_factory=dict)
     kind: Kind = "open"
-    more_images: tuple[bytes, ...] = ()
-    """Further images. `<image k>` in the question or a choice stands for the k-th image, from 1;
-    images that stand nowhere lead, in order."""
     metric_params: dict[str, str] = field(default_factory=dict)
     """The row's own arguments of its metric (MathVista's answer type, OCRBench's source)."""
     reward: str = ""
@@ -51,11 +55,12 @@ class Example:
     "": `metric`."""
     reward_threshold: float = 0.5
     """From this score on an answer is right, by the metric `reward`."""
+    turns: tuple[str, ...] = ()
+    """How a conversation of kind `instruct` goes on after its first answer: a request, its answer,
+    and so on."""
 
-    @property
-    def images(self) -> tuple[bytes, ...]:
-        """All images, the first one first."""
-        return (self.image, *self.more_images)
+    def __post_init__(self) -> None:
+        assert not isinstance(self.images, bytes), "images are several files, not one"
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ def _arrow_type(annotation: Any) -> pa.DataType:
         return pa.string()
     if origin in (types.UnionType, Union):
         return _arrow_type(next(a for a in get_args(annotation) if a is not type(None)))
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return pa.list_(_arrow_type(get_args(annotation)[0]))
     assert origin is dict, annotation
     return pa.string()  # JSON, keys sorted
@@ -182,27 +187,68 @@ def schema(record: type[Record]) -> pa.Schema:
 
 
 def _to_row(record: Any) -> dict[str, Any]:
-    row = asdict(record)
-    return {k: json.dumps(v, sort_keys=True) if isinstance(v, dict) else v for k, v in row.items()}
+    return {f.name: _cell(getattr(record, f.name)) for f in fields(record)}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True)
+    return (
+        list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else value
+    )
 
 
 def write(path: Path, rows: Iterable[Record], record: type[Record]) -> int:
     """Write `rows` to the Parquet file `path` and return their number.
 
-    The bytes depend on the rows alone, so that equal rows give equal artifacts.
+    The bytes depend on the rows alone, so that equal rows give equal artifacts. Equal files of a
+    row group are stored once.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    count, batch = 0, []
-    with pq.ParquetWriter(path, schema(record), compression="zstd") as writer:
-        for row in rows:
-            batch.append(_to_row(row))
-            count += 1
-            if len(batch) == ROWS_PER_GROUP:
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema(record)))
-                batch = []
-        if batch or not count:
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema(record)))
+    count, form = 0, schema(record)
+    with pq.ParquetWriter(path, form, **_encoding(record)) as writer:
+        for group in _groups(rows, record):
+            writer.write_table(pa.Table.from_pylist(group, schema=form))
+            count += len(group)
+        if not count:
+            writer.write_table(form.empty_table())
     return count
+
+
+def _encoding(record: type[Record]) -> dict[str, Any]:
+    files = _file_fields(record)
+    compression = {
+        f"{one.name}.list.element" if pa.types.is_list(one.type) else one.name: (
+            "none" if one.name in files else "zstd"
+        )
+        for one in schema(record)
+    }
+    # A dictionary that is full lets the rest of the group be stored plainly, repeats and all.
+    return {"compression": compression, "dictionary_pagesize_limit": 2**30}
+
+
+def _groups(rows: Iterable[Record], record: type[Record]) -> Iterator[list[dict[str, Any]]]:
+    """Rows as they are stored, cut into row groups."""
+    files = _file_fields(record)
+    group: list[dict[str, Any]] = []
+    seen: set[bytes] = set()
+    size = 0
+    for one in rows:
+        row = _to_row(one)
+        own = {file for name in files for file in row[name]}
+        added = sum(map(len, own - seen))
+        if group and (len(group) == ROWS_PER_GROUP or size + added > GROUP_BYTES):
+            yield group
+            group, seen, size, added = [], set(), 0, sum(map(len, own))
+        group.append(row)
+        seen |= own
+        size += added
+    if group:
+        yield group
+
+
+def _file_fields(record: type[Record]) -> list[str]:
+    return [f.name for f in fields(record) if f.metadata == FILES]  # type: ignore[arg-type]
 
 
 def read(path: Path, record: type[Record]) -> Iterator[Record]:
@@ -212,35 +258,54 @@ def read(path: Path, record: type[Record]) -> Iterator[Record]:
         RecordError: the file is missing or unreadable, a column is missing, or a row has an
             empty or ill-typed field; the message names the file, the row and the field.
     """
-    try:
-        file = pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise RecordError(f"{path}: no such file; run the stage that writes it first") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RecordError(f"{path}: not a readable Parquet file ({error})") from None
-    found_names = set(file.schema_arrow.names)
-    # A field that came later has a default: files from before it stay readable.
-    wanted = [f.name for f in fields(record) if f.name in found_names or _required(f)]  # type: ignore[arg-type]
-    missing = [name for name in wanted if name not in found_names]
-    if missing:
-        found = ", ".join(file.schema_arrow.names)
-        raise RecordError(f"{path}: no column {missing[0]!r} for {record.__name__}; found: {found}")
-    hints = get_type_hints(record)
+    file = open_file(path)
+    wanted, hints = columns(path, file, record), get_type_hints(record)
     number = 0
     with file:
         for batch in file.iter_batches(batch_size=ROWS_PER_GROUP, columns=wanted):
             for row in batch.to_pylist():
-                yield _from_row(path, number, row, record, hints)
+                yield from_row(path, number, row, record, hints)
                 number += 1
+
+
+def open_file(path: Path, **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file. Raises RecordError if it is missing or none."""
+    try:
+        return pq.ParquetFile(path, **options)
+    except FileNotFoundError:
+        raise RecordError(f"{path}: no such file; run the stage that writes it first") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(f"{path}: not a readable Parquet file ({error})") from None
+
+
+def columns(path: Path, file: pq.ParquetFile, record: type[Record]) -> list[str]:
+    """The columns of a file that hold a record's fields. Raises RecordError if one is missing."""
+    found = file.schema_arrow.names
+    # A field that came later has a default: files from before it stay readable.
+    wanted = [f.name for f in fields(record) if f.name in found or _required(f)]  # type: ignore[arg-type]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise RecordError(
+            f"{path}: no column {missing[0]!r} for {record.__name__}; found: {', '.join(found)}"
+        )
+    return wanted + [name for name in OLD_IMAGES if record is Example and name in found]
+
+
+OLD_IMAGES = ("image", "more_images")
+"""Columns of examples from when they had one image and further ones."""
 
 
 def _required(one: Field[Any]) -> bool:
     return one.default is MISSING and one.default_factory is MISSING
 
 
-def _from_row(
+def from_row(
     path: Path, number: int, row: dict[str, Any], record: type[Record], hints: dict[str, Any]
 ) -> Record:
+    """A stored row as a record. Raises as `read`."""
+    if "image" in row:
+        first, more = (row.pop(name, ()) for name in OLD_IMAGES)
+        row = row | {"images": [first, *more]}
     return record(
         **{name: _value(path, number, name, value, hints[name]) for name, value in row.items()}
     )

@@ -85,7 +85,7 @@ def test_the_train_questions_equal_those_of_the_hubs_form() -> None:
     test = list(AI2D.load("test", str(folder("ai2d"))))
     for first, second in zip(train, test, strict=True):
         assert (first.question, first.choices) == (second.question, second.choices)
-        assert (first.references, first.image) == (second.references, second.image)
+        assert (first.references, first.images[0]) == (second.references, second.images[0])
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_geo170k_problems_become_questions_with_options(layout: str) -> None:
         assert example.question.startswith("In triangle ABC")
         assert example.question.endswith("How large is angle A?")
         assert (example.kind, example.metric) == ("math", "mathvision")
-        assert example.image.startswith(b"\x89PNG")
+        assert example.images[0].startswith(b"\x89PNG")
 
 
 def test_geo170k_takes_the_letter_and_the_right_options_value_alike() -> None:
@@ -169,20 +169,31 @@ def test_a_question_may_have_several_lines_and_no_instruction(tmp_path: Path) ->
 # --- LLaVA's mix -----------------------------------------------------------------------------
 
 
-def test_the_mix_is_learned_word_for_word_and_rows_without_an_image_are_left_out() -> None:
+def test_the_mix_is_learned_word_for_word_and_some_of_it_is_about_text() -> None:
     examples = list(LLAVA.load("train", str(FIXTURES / "llava_instruct")))
-    assert len(examples) == 8
-    assert LLAVA.num_rows("train", str(FIXTURES / "llava_instruct")) == 10
     assert {example.kind for example in examples} == {"instruct"}
-    assert [example.id.split("/")[-1] for example in examples] == list("01234689")
+    assert [len(example.images) for example in examples] == [1] * 5 + [0, 1, 0, 1, 1]
+    assert (examples[5].question, examples[5].references) == ("Who are you?", ("An assistant.",))
     assert examples[0].question == "What is drawn?"
     assert examples[0].references == ("A triangle, the 0th.",)
 
 
-def test_of_several_turns_the_first_is_learned_and_their_number_kept() -> None:
+def test_an_example_keeps_the_whole_conversation() -> None:
     examples = list(LLAVA.load("train", str(FIXTURES / "llava_instruct")))
     assert examples[3].references == ("A triangle, the 3th.",)
-    assert [example.meta.get("turns") for example in examples] == [None] * 3 + ["2"] + [None] * 4
+    assert examples[3].turns == ("And how many corners has it?", "It has three.")
+    assert not any(example.turns for example in examples if example is not examples[3])
+
+
+@pytest.mark.parametrize("cell", [{}, {"image": None}, {"image": ""}])
+def test_a_conversation_about_text_has_no_image(tmp_path: Path, cell: dict[str, Any]) -> None:
+    rows = [cell | {"conversations": turns(asked, "!")} for asked in ("Hi?", "<image>\nWhat?")]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    good, bad = LLAVA.scan("train", str(tmp_path))
+    assert isinstance(good, Example)
+    assert good.images == ()
+    assert isinstance(bad, Quarantined)
+    assert bad.reason == "no image"
 
 
 @pytest.mark.parametrize("name", ["train.json", "open-llava-next_instruct_mix1M.json"])
@@ -199,10 +210,8 @@ def test_the_mix_as_one_array_gives_the_same(tmp_path: Path, name: str) -> None:
 def test_images_are_looked_for_where_the_configuration_says(tmp_path: Path) -> None:
     name = "pt_data_mix_2k.jsonl"
     (tmp_path / name).write_bytes((FIXTURES / "llava_instruct" / name).read_bytes())
-    rows = list(LLAVA.scan("train", str(tmp_path)))
-    assert {row.reason for row in rows if isinstance(row, Quarantined)} == {
-        "the image's file is missing"
-    }
+    rows = [row for row in LLAVA.scan("train", str(tmp_path)) if isinstance(row, Quarantined)]
+    assert {row.reason for row in rows} == {"the image's file is missing"}
     assert len(rows) == 8
     with pytest.raises(ConfigError, match="/no/images: no such folder"):
         next(LLAVA.scan("train", str(tmp_path), images="/no/images"))

@@ -42,7 +42,7 @@ def test_chartqa_rows_become_examples() -> None:
     assert first.question.endswith("?")
     assert first.references == ("Argentina",)
     assert (first.dataset, first.split, first.metric) == ("chartqa", "train", "relaxed_accuracy")
-    assert first.image.startswith(b"\x89PNG")
+    assert first.images[0].startswith(b"\x89PNG")
     assert first.choices is None
     assert {example.meta["type"] for example in examples} == {"human", "augmented"}
 
@@ -80,9 +80,9 @@ def test_a_limit_takes_rows_from_the_start() -> None:
 def test_bars_are_drawn_four_questions_a_chart() -> None:
     examples = list(DATASETS["bars"].load("train", limit=10))
     assert [example.id for example in examples] == [f"bars/train/{i}" for i in range(10)]
-    assert len({example.image for example in examples}) == 3
+    assert len({example.images[0] for example in examples}) == 3
     for example in examples:
-        table = bars.read_table(example.image)
+        table = bars.read_table(example.images[0])
         assert table is not None
         assert bars.split_of(table) == "train"
         assert (bars.solve(table, example.question)[1],) == example.references

@@ -55,7 +55,7 @@ def test_columns_become_an_example(tmp_path: Path) -> None:
         question="How many?",
         references=("3",),
         metric="exact_match",
-        image=b"x",
+        images=(b"x",),
         meta={"site": "A1"},
         kind="document",
         reward="anls",
@@ -153,7 +153,7 @@ def test_json_lines_name_their_pictures_by_path(tmp_path: Path) -> None:
     (tmp_path / "images" / "x.png").write_bytes(b"picture")
     row = ROW | {"picture": "x.png"}
     (tmp_path / "mine-val.jsonl").write_text(json.dumps(row) + "\n")
-    assert one(source(tmp_path, ROW, files=["mine-{split}.jsonl"])).image == b"picture"
+    assert one(source(tmp_path, ROW, files=["mine-{split}.jsonl"])).images[0] == b"picture"
     missing = json.dumps(ROW | {"picture": "../x.png"})
     (tmp_path / "mine-val.jsonl").write_text(missing)
     leads_out = "the image's path leads out of its folder"
@@ -207,7 +207,7 @@ GENERIC = {"name": "mine", "metric": "anls", "licence": "ours"}
             "metric multiple_choice needs columns.choices",
         ),
         ({"generic": GENERIC | {"reward": "multiple_choice"}}, "reward multiple_choice needs"),
-        ({"generic": GENERIC | {"columns": {"image": []}}}, "columns.image: Tuple should have"),
+        ({"generic": GENERIC | {"columns": {"image": []}}}, "set needs_image: false"),
     ],
 )
 def test_a_wrong_description_is_told_the_near_word(entry: dict[str, Any], message: str) -> None:
@@ -218,3 +218,16 @@ def test_a_wrong_description_is_told_the_near_word(entry: dict[str, Any], messag
 def test_the_name_of_another_dataset_is_taken(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="generic dataset 'chartqa': that name is taken"):
         of(source(tmp_path, ROW, name="chartqa"))
+
+
+def test_a_row_without_an_image_is_bad_unless_the_entry_allows_it(tmp_path: Path) -> None:
+    bare = ROW | {"picture": {"bytes": None, "path": None}}
+    assert reason(source(tmp_path, bare)) == "no image"
+    assert one(source(tmp_path, bare, needs_image=False)).images == ()
+    assert len(one(source(tmp_path, ROW, needs_image=False)).images) == 1
+
+
+def test_a_source_may_have_no_column_of_images(tmp_path: Path) -> None:
+    columns = COLUMNS | {"image": []}
+    made = one(source(tmp_path, ROW, columns=columns, needs_image=False))
+    assert (made.question, made.images) == ("How many?", ())

@@ -22,7 +22,7 @@ ELSEWHERE = {"bars", "sharegpt4o_dpo", "sharegpt4o_sft"}
 NAMES = [name for name in DATASETS if name not in ELSEWHERE]
 OF_PATHS = ("ai2d_train", "llava_instruct")
 """JSON lines that name their pictures by path."""
-SKIPPED = {"aokvqa_direct": 2, "llava_instruct": 2}
+SKIPPED = {"aokvqa_direct": 2}
 """Rows of the fixture that are not of the dataset."""
 
 

@@ -98,7 +98,7 @@ def test_the_picture_is_the_bytes_of_the_cell_and_its_file_has_no_shard_number(
 ) -> None:
     rows, schema = fixture_rows("mmstar")
     assert schema.field("image").type == "binary"
-    assert [e.image for e in loaded("mmstar")] == [row["image"] for row in rows]
+    assert [e.images[0] for e in loaded("mmstar")] == [row["image"] for row in rows]
     assert DATASETS["mmstar"].patterns("val")[0] == "mmstar.parquet"
 
 

@@ -11,7 +11,7 @@ from chainsight.records import Example
 
 CHARTS = list(itertools.islice(bars.charts(1, "train"), 60))
 EXAMPLES = [
-    Example("x", "bars", "train", question.text, (question.answer,), "exact_match", chart.image)
+    Example("x", "bars", "train", question.text, (question.answer,), "exact_match", (chart.image,))
     for chart in CHARTS
     for question in chart.questions
 ]
@@ -43,7 +43,7 @@ def right(example: Example, text: str) -> bool:
 
 @pytest.mark.parametrize("example", EXAMPLES[:24] + OTHERS, ids=lambda e: e.question[:20])
 def test_without_errors_every_rationale_ends_in_the_right_answer(example: Example) -> None:
-    text = rationales.write(teacher_prompt(example), example.image, 0.0, "seed")
+    text = rationales.write(teacher_prompt(example), example.images[0], 0.0, "seed")
     assert answers.extract(text).status == "marker"
     assert right(example, text)
 
@@ -51,7 +51,8 @@ def test_without_errors_every_rationale_ends_in_the_right_answer(example: Exampl
 @pytest.mark.parametrize("example", EXAMPLES[:24] + OTHERS, ids=lambda e: e.question[:20])
 def test_with_errors_alone_no_rationale_passes_the_filter(example: Example) -> None:
     texts = [
-        rationales.write(teacher_prompt(example), example.image, 1.0, f"seed {i}") for i in range(8)
+        rationales.write(teacher_prompt(example), example.images[0], 1.0, f"seed {i}")
+        for i in range(8)
     ]
     assert not any(right(example, text) for text in texts)
     assert all(len(text.split()) > 5 for text in texts)
@@ -59,7 +60,7 @@ def test_with_errors_alone_no_rationale_passes_the_filter(example: Example) -> N
 
 def test_the_share_of_wrong_rationales_is_the_one_set() -> None:
     texts = [
-        rationales.write(teacher_prompt(e), e.image, 0.3, f"seed {i}")
+        rationales.write(teacher_prompt(e), e.images[0], 0.3, f"seed {i}")
         for i, e in enumerate(EXAMPLES)
     ]
     verdicts = [right(e, text) for e, text in zip(EXAMPLES, texts, strict=True)]

@@ -18,7 +18,7 @@ from chainsight.records import Example
 
 def body(chart: bars.Chart, number: int = 0) -> bytes:
     question = chart.questions[number]
-    example = Example("x", "bars", "t", question.text, (question.answer,), "anls", chart.image)
+    example = Example("x", "bars", "t", question.text, (question.answer,), "anls", (chart.image,))
     url = f"data:image/png;base64,{base64.b64encode(chart.image).decode()}"
     content = [
         {"type": "image_url", "image_url": {"url": url}},

@@ -82,7 +82,7 @@ def test_the_question_has_the_parameters_that_distill_sends(
     config = DistillSection(teacher=f"{server.url}/v1", teacher_model="m")
     example = Example(
         id="a", dataset="bars", split="train", question="?", references=("1",),
-        metric="exact_match", image=png(), choices=None, meta={},
+        metric="exact_match", images=(png(),), choices=None, meta={},
     )  # fmt: skip
 
     async def ask() -> None:

@@ -29,7 +29,7 @@ def example(number: int = 0, split: str = "train", **more: Any) -> Example:
         "question": "How many <b>cars</b> did Ford sell?",
         "references": ("15702",),
         "metric": "relaxed_accuracy",
-        "image": picture(),
+        "images": (picture(),),
     }
     return Example(**(given | more))
 

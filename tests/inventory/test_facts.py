@@ -8,10 +8,12 @@ from chainsight.inventory.facts import MAX_ANSWER
 
 
 def test_the_facts_of_a_row() -> None:
-    row = example(choices=("one", "two"), more_images=(picture(8, 9),), references=("x" * 99, "y"))
+    row = example(
+        choices=("one", "two"), images=(picture(30, 20), picture(8, 9)), references=("x" * 99, "y")
+    )
     found = facts_of(row, 40, 30)
     assert found.sizes == ((40, 30), (40, 30))
-    assert found.image_bytes == len(row.image) + len(row.more_images[0])
+    assert found.image_bytes == sum(map(len, row.images))
     assert found.question_words == 6
     assert found.prompt_characters == len(row.question) + len("\nA. one\nB. two")
     assert found.answer == "x" * MAX_ANSWER

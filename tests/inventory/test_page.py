@@ -99,7 +99,7 @@ def test_two_hundred_pictures_take_less_than_two_megabytes() -> None:
         file = io.BytesIO()
         smooth = Image.fromarray(pixels).resize((900, 600), Image.Resampling.BICUBIC)
         smooth.save(file, "JPEG")  # busier than a photograph
-        found.offer("examples", example(number, f"s{number // 4}", image=file.getvalue()))
+        found.offer("examples", example(number, f"s{number // 4}", images=(file.getvalue(),)))
     page = render(found.finish([]))
     assert page.count("<img") == 200
     assert len(page) < 2_000_000

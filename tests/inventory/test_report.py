@@ -117,7 +117,7 @@ def test_equal_rows_in_any_order_give_equal_bytes(tmp_path: Path) -> None:
 def test_what_is_shown_is_bounded() -> None:
     found = Inventory()
     for number in range(300):
-        shown = example(number, image=b"")
+        shown = example(number, images=(b"",))
         found.offer("examples", shown)
         found.add_quarantined("examples", quarantined(number, f"reason {number % 30}"), shown)
     report = found.finish([])

@@ -63,7 +63,7 @@ def test_few_of_many_rows_are_ever_wanted() -> None:
     for number in range(20_000):
         if choice.wants(str(number)):
             asked += 1
-            choice.add(str(number), sample(example(number, image=b"")))
+            choice.add(str(number), sample(example(number, images=(b"",))))
     assert 4 < asked < 80
 
 

@@ -65,7 +65,7 @@ def test_instructions_are_not_sent_to_a_teacher() -> None:
 def test_several_images_count_each() -> None:
     one, two = Tally(), Tally()
     one.add(facts_of(example()))
-    two.add(facts_of(example(more_images=(example().image,))))
+    two.add(facts_of(example(images=example().images * 2)))
     assert two.sums["images"] == 2
     assert two.sums["gpt_4o_tokens"] == 2 * one.sums["gpt_4o_tokens"]
 

@@ -51,7 +51,7 @@ def test_a_question_cannot_show_a_picture_for_ever() -> None:
 
 def test_the_text_of_an_option_is_learned_with_its_letter_but_not_a_pictures_name() -> None:
     def answer(*choices: str) -> str:
-        return short_answer(Example("x", "d", "train", "?", ("B",), "m", b"", choices))
+        return short_answer(Example("x", "d", "train", "?", ("B",), "m", (b"",), choices))
 
     assert answer("uk", "us") == "B. us"
     assert answer("<image 1>", "<image 2>") == "B"

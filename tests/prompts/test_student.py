@@ -9,7 +9,7 @@ from chainsight.config import PromptStyle
 from chainsight.prompts import STYLES, SUFFIXES, SYSTEM, student_prompt, system_prompt, target
 from chainsight.records import MODES, Example
 
-OPEN = Example("x", "chartqa", "test", "How many?", ("14",), "m", b"")
+OPEN = Example("x", "chartqa", "test", "How many?", ("14",), "m", (b"",))
 CHOICE = replace(OPEN, dataset="ai2d", question="Which?", references=("B",), choices=("uk", "us"))
 
 

@@ -9,7 +9,7 @@ from chainsight.demo import rationales
 from chainsight.prompts import teacher_prompt
 from chainsight.records import Example, Kind
 
-EXAMPLE = Example("x", "d", "train", "What is the sum of feb and mar?", ("9",), "m", b"")
+EXAMPLE = Example("x", "d", "train", "What is the sum of feb and mar?", ("9",), "m", (b"",))
 CHOICE = replace(EXAMPLE, references=("B",), choices=("8", "9"))
 
 

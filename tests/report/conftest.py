@@ -57,7 +57,7 @@ def _examples(split: str, count: int) -> list[Example]:
                 question=question.text,
                 references=(question.answer,),
                 metric="exact_match",
-                image=chart.image,
+                images=(chart.image,),
             )
         )
     return made

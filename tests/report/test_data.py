@@ -135,7 +135,7 @@ def test_before_the_evaluation_all_cards_are_of_training(finished: Run) -> None:
 def test_a_picture_that_does_not_decode_is_left_out(rerun: Callable[[], Run]) -> None:
     run = rerun()
     path = run["prepare"].folders["benchmarks"] / "benchmarks.parquet"
-    broken = [replace(e, image=b"<html>") for e in records.read(path, Example)]
+    broken = [replace(e, images=(b"<html>",)) for e in records.read(path, Example)]
     records.write(path, broken, Example)
     cards = [card for card in collect("demo", run).cards if card.part == "held out"]
     assert [card.pictures for card in cards] == [()] * 5

@@ -103,7 +103,7 @@ def test_the_words_shown_are_those_of_the_evaluation(finished: Run) -> None:
 def test_a_card_shows_all_pictures_of_its_question(rerun: Callable[[], Run]) -> None:
     run = rerun()
     path = run["prepare"].folders["benchmarks"] / "benchmarks.parquet"
-    rows = [replace(e, more_images=(e.image, b"<html>")) for e in records.read(path, Example)]
+    rows = [replace(e, images=(*e.images * 2, b"<html>")) for e in records.read(path, Example)]
     records.write(path, rows, Example)
     cards = [card for card in collect("demo", run).cards if card.part == "held out"]
     assert [len(card.pictures) for card in cards] == [2] * 5
@@ -148,7 +148,7 @@ def test_large_pictures_keep_the_page_small(rerun: Callable[[], Run]) -> None:
     pixels = random.Random(0).randbytes(500 * 400 * 3)
     file = io.BytesIO()
     Image.frombytes("RGB", (500, 400), pixels).save(file, "JPEG", quality=95)
-    records.write(path, (replace(row, image=file.getvalue()) for row in rows), Example)
+    records.write(path, (replace(row, images=(file.getvalue(),)) for row in rows), Example)
     page = build(collect("demo", run))
     assert page.count("data:image/jpeg") == 5
     assert len(page.encode()) < 1_500_000

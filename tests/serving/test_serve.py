@@ -103,7 +103,7 @@ def test_a_conversation_of_several_turns_is_rendered_by_the_checkpoints_template
 def test_a_mode_asks_as_evaluation_does_and_reads_the_answer(client, loaded, png, mode, choices):
     body = {"mode": mode} | ({"choices": choices} if choices else {})
     made = client.chat.completions.create(model="toy", messages=about(png), extra_body=body)
-    example = Example("q", "", "", "How many?", (), "", png("red"), tuple(choices or ()) or None)
+    example = Example("q", "", "", "How many?", (), "", (png("red"),), tuple(choices or ()) or None)
     longest = 8 if mode == "cot" else 4  # the configuration's own
     (reply,) = ask(loaded, [example], mode, style="paper", max_new_tokens=longest, batch_size=1)
     assert made.choices[0].message.content == reply.text

@@ -41,7 +41,7 @@ class World:
         self.root, self.student = root, student
         self.examples = [
             Example(f"toy/train/{i}", "toy", "train", f"What is {i} and {i}?", (str(2 * i),),
-                    "exact_match", png((40 * i, 0, 99), (32, 32) if i % 2 else (64, 24)))
+                    "exact_match", (png((40 * i, 0, 99), (32, 32) if i % 2 else (64, 24)),))
             for i in range(6)
         ]  # fmt: skip
         self.rationales = [

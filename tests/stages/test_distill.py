@@ -34,7 +34,7 @@ def charts(number: int) -> list[Example]:
     found = {
         (chart.image, question.text): Example(
             f"bars/train/{i}-{j}", "bars", "train", question.text, (question.answer,),
-            "exact_match", chart.image,
+            "exact_match", (chart.image,),
         )
         for i, chart in enumerate(itertools.islice(bars.charts(0, "train"), number))
         for j, question in enumerate(chart.questions)
@@ -189,7 +189,10 @@ def test_images_without_a_table_get_a_rationale_for_their_answer(tmp_path: Path)
     Image.new("RGB", (1500, 900)).save(file, "PNG")
     photos = [
         replace(
-            example, id=f"{metric}/{i}", question=f"{example.question} {i}", image=file.getvalue()
+            example,
+            id=f"{metric}/{i}",
+            question=f"{example.question} {i}",
+            images=(file.getvalue(),),
         )
         for metric, example in (("open", OPEN), ("choice", CHOICE))
         for i in range(10)
@@ -235,7 +238,7 @@ def test_progress_counts_what_is_in_the_ledger_as_done(tmp_path: Path) -> None:
 
 
 def test_an_image_that_cannot_be_sent_is_a_failed_row(tmp_path: Path) -> None:
-    broken = [*CHARTS[:19], replace(CHARTS[19], image=b"<html>")]
+    broken = [*CHARTS[:19], replace(CHARTS[19], images=(b"<html>",))]
     metrics, output = Place(tmp_path, broken).run(max_failed_rate=0.05)
     assert metrics["num_failed"] == 1
     assert [r.example_id for r in rejected(output) if r.reason == "failed"] == [CHARTS[19].id]
@@ -295,7 +298,7 @@ INSTRUCT = replace(CHARTS[0], id="i", kind="instruct", references=("A chart.",))
 
 def test_published_rationales_pass_the_same_filter_and_cost_nothing(tmp_path: Path) -> None:
     bring = [
-        replace(OPEN, id=f"{n}", image=CHARTS[n].image, meta={"rationale": f"{REASON}{answer}"})
+        replace(OPEN, id=f"{n}", images=CHARTS[n].images, meta={"rationale": f"{REASON}{answer}"})
         for n, answer in enumerate(("100", "105", "106"))
     ]
     silent = replace(bring[0], id="silent", meta={})
@@ -324,7 +327,7 @@ def test_requests_to_be_learned_word_for_word_are_not_asked(tmp_path: Path) -> N
     assert metrics["num_asked"] == metrics["num_examples"] == 5
     assert [row.example_id for row in kept(output)] == [example.id for example in CHARTS[:5]]
     assert rejected(output) == []
-    taught = replace(OPEN, image=CHARTS[0].image, meta={"rationale": f"{REASON}100"})
+    taught = replace(OPEN, images=CHARTS[0].images, meta={"rationale": f"{REASON}100"})
     request = replace(INSTRUCT, meta={"rationale": f"{REASON}A chart."})
     metrics, _ = Place(tmp_path / "p", [taught, request]).run(teacher="published")
     assert metrics["num_examples"] == metrics["num_kept"] == 1

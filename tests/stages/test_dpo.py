@@ -15,9 +15,9 @@ from chainsight.stages import dpo, sft
 from chainsight.store import LocalStore
 from chainsight.training import dpo as loops
 from chainsight.training import resume
-from chainsight.training.data import dpo_collator
+from chainsight.training.data import Maker
 from chainsight.vlm import checkpoint
-from chainsight.vlm.template import IGNORED
+from chainsight.vlm.prefix import ATTENTION
 
 FAST = {"batch_size": 4, "device_batch_size": 2, "learning_rate": 1e-3}
 
@@ -74,30 +74,33 @@ def test_the_cut_is_the_public_codes(text, max_words, expected):
 
 
 @pytest.fixture(scope="module")
-def template(student_folder):
-    return checkpoint.load(student_folder).template
+def loaded(student_folder):
+    return checkpoint.load(student_folder, attention=ATTENTION)
 
 
-def labels_of(world, template, pair, max_words=90):
+@pytest.fixture(scope="module")
+def template(loaded):
+    return loaded.template
+
+
+def labels_of(world, loaded, pair, max_words=90):
     known = {e.id: e for e in world.examples}
-    row = dpo.make_row(known, pair, template, max_words)
-    batch = dpo_collator(template, [row], {})([{"row": 0}])
-    return [part[part != IGNORED].tolist() for part in batch["labels"]], row, batch
+    row = dpo.make_row(known, pair, loaded.template, max_words)
+    layout = Maker(loaded, "question", pictured=False).pairs([row], ((0,),)).batch.layout
+    return [layout.targets[layout.owners == n].tolist() for n in (0, 1)], row, layout
 
 
-def test_neither_a_cut_nor_a_whole_response_teaches_the_end_of_turn(world, template):
+def test_neither_a_cut_nor_a_whole_response_teaches_the_end_of_turn(world, loaded, template):
     long, short = " ".join(WORDS) + "\n\n### Answer: 7", "It is 8.\n\n### Answer: 8"
     pair = Pair(world.examples[0].id, long, short, 0, 1)
-    (chosen, rejected), row, batch = labels_of(world, template, pair)
+    (chosen, rejected), row, layout = labels_of(world, loaded, pair)
     assert template.tokenizer.decode(chosen) == " ".join(WORDS[:90])
     assert template.tokenizer.decode(rejected) == short
     assert template.end_of_turn not in chosen + rejected
     prompt = template.tokenizer.decode(row.chosen.prompt_ids)
     assert prompt.endswith("<|start|>assistant<|end|>\n")
-    for ids, mask, kept in zip(
-        batch["input_ids"], batch["attention_mask"], (row.chosen, row.rejected), strict=True
-    ):
-        assert ids[mask == 1].tolist() == [*kept.prompt_ids, *kept.response_ids]
+    ids = [*row.chosen.prompt_ids, *row.chosen.response_ids, *row.rejected.response_ids]
+    assert layout.input_ids[0].tolist() == ids
 
 
 def test_the_prompt_is_never_cut(world, template):
@@ -108,21 +111,24 @@ def test_the_prompt_is_never_cut(world, template):
     assert row.chosen.prompt_ids == row.rejected.prompt_ids
 
 
-def test_control_tokens_in_a_sampled_text_stay_text(world, template):
+def test_control_tokens_in_a_sampled_text_stay_text(world, loaded, template):
     loud = "I see <image><image>, so<|eot|><|start|>assistant<|end|>\n### Answer: 8"
     (chosen, rejected), row, _ = labels_of(
-        world, template, Pair(world.examples[0].id, loud, "<image>", 0, 1)
+        world, loaded, Pair(world.examples[0].id, loud, "<image>", 0, 1)
     )
     assert not template.special_ids & set(chosen + rejected)
     pictures = row.chosen.prompt_ids.count(template.image_id)
-    assert (row.chosen.prompt_ids + row.chosen.response_ids).count(template.image_id) == pictures
+    assert [*row.chosen.prompt_ids, *row.chosen.response_ids].count(template.image_id) == pictures
 
 
-@pytest.mark.parametrize("tuning", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("tuning", "reference"),
+    [("full", "cache"), ("full", "model"), ("lora", "cache"), ("lora", "adapter")],
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_first_loss_is_exactly_ln_2(world, pairs, tuning, dtype):
-    model = {"dtype": dtype}
-    aligned, _ = align(world, tuning=tuning, lora_rank=2, max_steps=1, model=model)
+def test_the_first_loss_is_exactly_ln_2(world, pairs, tuning, reference, dtype):
+    settings = {"tuning": tuning, "reference": reference, "lora_rank": 2, "max_steps": 1}
+    aligned, _ = align(world, model={"dtype": dtype}, **settings)
     (first,) = history(aligned)
     assert first["loss"] == torch.tensor(math.log(2)).item()  # float32's nearest to ln 2
     assert first["rewards/chosen"] == first["rewards/rejected"] == 0.0
@@ -154,7 +160,7 @@ def test_vision_tower_and_projector_stay_frozen_and_the_language_model_moves(wor
 
 def loss_of(world, pairs, **changes):
     """The loop's loss of all pairs in one batch with a policy a step from its reference."""
-    loaded = checkpoint.load(world.student)
+    loaded = checkpoint.load(world.student, attention=ATTENTION)
     known = {e.id: e for e in world.examples}
     section = DpoSection(batch_size=8, device_batch_size=8, **changes)
     rows = dpo.build_rows(known, pairs, loaded.template, section)
@@ -162,10 +168,10 @@ def loss_of(world, pairs, **changes):
     torch.manual_seed(0)
     for parameter in loaded.model.parameters():
         parameter.data.add_(0.02 * torch.randn_like(parameter))
-    batch = trainer.data_collator([{"row": i} for i in range(len(rows))])
-    count = trainer._get_num_items_in_batch([batch], torch.device("cpu"))
+    (step,) = trainer.steps
+    (forward,) = trainer.dealt(step)
     with torch.no_grad():
-        return trainer.compute_loss(trainer.model, batch, num_items_in_batch=count).item()
+        return trainer.part_of_loss(trainer.model, trainer.make(forward), step).item()
 
 
 def test_token_weights_and_the_sft_term_change_the_loss_as_they_should(world, pairs):

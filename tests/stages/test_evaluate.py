@@ -96,7 +96,7 @@ def world(tmp_path: Path, student_folder: Path, png: Callable[..., bytes]) -> Wo
                 question=f"What is {i}?",
                 references=("A",) if i == 2 else ("4",),
                 metric="multiple_choice" if i == 2 else "exact_match",
-                image=png((40 * i, 0, 99), (32, 32)),
+                images=(png((40 * i, 0, 99), (32, 32)),),
                 choices=LETTERS if i == 2 else None,
             )
             for i in range(5)

@@ -88,7 +88,7 @@ def test_images_are_stored_as_the_source_gave_them(tmp_path: Path) -> None:
         examples=[chartqa(tmp_path / "in", "train")],
         benchmarks=[chartqa(tmp_path / "in", "test")],
     )
-    assert [example.image for example in outcome.rows("examples")] == given
+    assert [example.images[0] for example in outcome.rows("examples")] == given
 
 
 def test_a_picture_in_a_benchmark_is_dropped_from_training_in_whatever_file(tmp_path: Path) -> None:

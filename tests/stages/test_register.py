@@ -279,7 +279,9 @@ def test_the_champion_reproduces_its_registered_score(
 ) -> None:
     """From real weights through evaluation and registry to `models:/NAME@champion`."""
     examples = [
-        Example(f"toy/{i}", "toy", "test", f"What is {i}?", ("1",), "exact_match", png((9, i, i)))
+        Example(
+            f"toy/{i}", "toy", "test", f"What is {i}?", ("1",), "exact_match", (png((9, i, i)),)
+        )
         for i in range(4)
     ]
     benchmarks = world.root / "benchmarks"

@@ -49,7 +49,7 @@ def test_candidates_do_not_depend_on_the_batch_size(world):
 def test_a_killed_run_keeps_its_finished_batches(world, contents, interrupting, interrupted):
     straight, metrics = draw(world, "straight")
     with pytest.raises(interrupted):
-        draw(world, "killed", interrupting("sample", 3))
+        draw(world, "killed", interrupting("sample", 4 * 3))
     parts = world.root / "work/killed/candidates"
     kept = {path.name: path.stat().st_mtime_ns for path in parts.iterdir()}
     assert sorted(kept) == ["000000000.parquet", "000000002.parquet"]
@@ -127,7 +127,7 @@ QUESTION = Example("q", "toy", "train", "?", ("14",), "exact_match", b"")
     ],
 )
 def test_a_candidate_is_judged_by_its_datasets_metric(text, truncated, answer, status, value):
-    made = sample.score(QUESTION, 4, Generated(text, 7, -3.5, truncated))
+    made = sample.score(QUESTION, 4, Generated(text, (9,) * 7, truncated), -3.5)
     assert (made.answer, made.status, made.score) == (answer, status, value)
     assert (made.index, made.num_tokens, made.logprob) == (4, 7, -3.5)
 

@@ -17,10 +17,9 @@ from chainsight.launch.checkpoints import Mirror
 from chainsight.records import Rationale
 from chainsight.stages import sft
 from chainsight.store import LocalStore
-from chainsight.training import resume
-from chainsight.training.data import sft_collator
+from chainsight.training import data, plan, resume
 from chainsight.vlm import checkpoint
-from chainsight.vlm.template import IGNORED
+from chainsight.vlm.prefix import ATTENTION
 
 FAST = {
     "batch_size": 4,
@@ -51,8 +50,13 @@ def tensors(folder):
 
 
 @pytest.fixture(scope="module")
-def template(student_folder):
-    return checkpoint.load(student_folder).template
+def loaded(student_folder):
+    return checkpoint.load(student_folder, attention=ATTENTION)
+
+
+@pytest.fixture(scope="module")
+def template(loaded):
+    return loaded.template
 
 
 def rows_of(world, template, **changes):
@@ -61,13 +65,15 @@ def rows_of(world, template, **changes):
     return sft.build_rows(known, reasons, template, SftSection(**changes))
 
 
-def test_exactly_the_answer_and_its_end_of_turn_are_labelled(world, template):
+def test_exactly_the_answer_and_its_end_of_turn_are_labelled(world, loaded, template):
     rows = rows_of(world, template).kept
-    batch = sft_collator(template, rows)([{"row": i} for i in range(len(rows))])
+    units = plan.units(data.sharing(rows, "question"))
+    layout = data.Maker(loaded, "question", pictured=False).rows(rows, units).layout
+    assert len(layout.spans) == len(rows) // 2
     wanted = [t for e, r in zip(world.examples, world.rationales, strict=True)
               for t in (prompts.short_answer(e), r.text)]  # fmt: skip
-    for labels, target in zip(batch["labels"], wanted, strict=True):
-        learned = labels[labels != IGNORED].tolist()
+    for branch, target in enumerate(wanted):
+        learned = layout.targets[layout.owners == branch].tolist()
         assert template.tokenizer.decode(learned) == f"{target}<|eot|>"
         assert learned.count(template.end_of_turn) == 1
 
@@ -95,6 +101,8 @@ def test_a_request_is_learned_word_for_word_and_counted_apart(world, template):
         "llava/num_instruct": 1.0,
         "toy/num_direct": 2.0,
         "toy/num_cot": 2.0,
+        "num_turns_cut": 0.0,
+        "num_learned_tokens": 71.0,
         "num_too_long": 0.0,
     }
 
@@ -111,14 +119,15 @@ def test_requests_alone_need_no_rationale(world, template):
     assert len(rows_of(world, template).kept) == 6
 
 
-def test_all_pictures_of_an_example_are_in_its_rows(world, template, png):
-    both = {"question": "Is <image 2> like <image 1>?", "more_images": (png("blue"),)}
-    world.examples = [replace(world.examples[0], **both)]
+def test_all_pictures_of_an_example_are_in_its_rows(world, loaded, template, png):
+    asked = "Is <image 2> like <image 1>?"
+    both = (*world.examples[0].images, png("blue"))
+    world.examples = [replace(world.examples[0], question=asked, images=both)]
     world.rationales = world.rationales[:1]
     rows = rows_of(world, template).kept
     assert [row.images for row in rows] == [world.examples[0].images[::-1]] * 2
-    batch = sft_collator(template, rows)([{"row": 0}, {"row": 1}])
-    assert batch["image_sizes"].tolist() == [[32, 32], [24, 64]] * 2
+    batch = data.Maker(loaded, "question", pictured=False).rows(rows, ((0, 1),))
+    assert batch.pictures["image_sizes"].tolist() == [[32, 32], [24, 64]]
 
 
 def test_a_style_is_trained_and_said_in_the_seal(world, template):

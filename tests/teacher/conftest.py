@@ -103,7 +103,7 @@ def charts() -> list[Example]:
     questions = {
         (chart.image, question.text): Example(
             f"bars/train/{i}-{j}", "bars", "train", question.text, (question.answer,),
-            "exact_match", chart.image,
+            "exact_match", (chart.image,),
         )
         for i, chart in enumerate(itertools.islice(bars.charts(0, "train"), 12))
         for j, question in enumerate(chart.questions)

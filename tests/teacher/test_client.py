@@ -57,7 +57,7 @@ def test_the_teacher_gets_prompt_and_image_and_the_raw_answer_comes_back(
     assert system == {"role": "system", "content": TEACHER_SYSTEM}
     image, text = user["content"]
     assert text == {"type": "text", "text": teacher_prompt(charts[0])}
-    encoded = base64.b64encode(charts[0].image).decode()
+    encoded = base64.b64encode(charts[0].images[0]).decode()
     assert image["image_url"] == {"url": f"data:image/png;base64,{encoded}"}
 
 
@@ -65,7 +65,7 @@ def test_a_large_image_is_sent_small(
     canned: Any, charts: list[Example], picture: Callable[..., bytes]
 ) -> None:
     server = canned(lambda number, call: (200, {}, GOOD))
-    ask(server.url, replace(charts[0], image=picture(2000, 3000)))
+    ask(server.url, replace(charts[0], images=(picture(2000, 3000),)))
     url = server.calls[0].body["messages"][1]["content"][0]["image_url"]["url"]
     with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as opened:
         assert (opened.format, opened.size) == ("JPEG", (683, 1024))
@@ -241,7 +241,7 @@ def test_several_images_stand_where_the_question_names_them(
     example = replace(
         charts[0],
         question="Is <image 3> above <image 1>?",
-        more_images=(picture(40, 30), picture(50, 20)),
+        images=(*charts[0].images, picture(40, 30), picture(50, 20)),
     )
     assert ask(server.url, example) == [GOOD]
     first, before, third, between, one, after = server.calls[0].body["messages"][1]["content"]
@@ -257,7 +257,7 @@ def test_several_images_stand_where_the_question_names_them(
 
 def test_an_image_that_cannot_be_read_is_not_sent(canned: Any, charts: list[Example]) -> None:
     server = canned(lambda number, call: (200, {}, GOOD))
-    (error,) = ask(server.url, replace(charts[0], image=b"no image"))
+    (error,) = ask(server.url, replace(charts[0], images=(b"no image",)))
     assert isinstance(error, NoAnswerError)
     assert not server.calls
 

@@ -112,7 +112,7 @@ def test_a_request_about_one_image_has_the_key_under_which_it_was_paid(
         "temperature": 0.0,
         "system": TEACHER_SYSTEM,
         "prompt": teacher_prompt(example),
-        "image": hashlib.sha256(example.image).hexdigest(),
+        "image": hashlib.sha256(example.images[0]).hexdigest(),
         "sent": "as is",
     }
     text = json.dumps(asked, sort_keys=True)
@@ -125,10 +125,14 @@ def test_every_image_and_its_place_are_in_the_request(
     one, two = picture(64, 64), picture(2000, 10)
     pairs = [(), (one,), (two,), (one, two), (two, one)]
     keys = {
-        request_key(DistillSection(image_max_side=side), HERE, replace(charts[0], more_images=more))
+        request_key(
+            DistillSection(image_max_side=side),
+            HERE,
+            replace(charts[0], images=(*charts[0].images, *more)),
+        )
         for more in pairs
         for side in (1024, 1500)
     }
     assert len(keys) == 2 + 3 * 2  # the side matters only where it makes an image smaller
     with pytest.raises(RecordError):
-        request_key(DistillSection(), HERE, replace(charts[0], more_images=(b"none",)))
+        request_key(DistillSection(), HERE, replace(charts[0], images=(*charts[0].images, b"none")))

@@ -17,7 +17,7 @@ def sent(image: bytes, max_side: int = 1024) -> tuple[str, bytes]:
 
 
 def test_a_chart_keeps_the_table_in_its_metadata(charts: list[Example]) -> None:
-    image = charts[0].image
+    image = charts[0].images[0]
     assert sent(image) == ("data:image/png", image)
     assert bars.read_table(sent(image)[1]) == bars.read_table(image) is not None
 

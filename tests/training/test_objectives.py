@@ -8,67 +8,29 @@ import pytest
 import torch
 from PIL import Image
 
-from chainsight.training.objectives import (
-    IGNORED,
-    dpo_loss,
-    sequence_logps,
-    sft_loss,
-    token_logps,
-    token_weights,
-)
+from chainsight.training.objectives import dpo_loss, sft_loss, token_weights
 
-X = IGNORED
-LABELS = torch.tensor([[X, X, 0, 1, 1], [X, 2, X, X, X]])
-PROBABILITIES = torch.tensor([0.5, 0.25, 0.25])
-LOGITS = PROBABILITIES.log().expand(2, 5, 3) + 3.0  # a constant changes no probability
-HALF, QUARTER = math.log(0.5), math.log(0.25)
-
-
-def test_logps_sum_over_the_labels_alone():
-    assert sequence_logps(LOGITS, LABELS).tolist() == pytest.approx([HALF + 2 * QUARTER, QUARTER])
-
-
-def test_each_position_predicts_the_next_label():
-    logits = torch.zeros(1, 3, 2)
-    logits[0, 0, 1] = 50.0  # position 0 is sure that label 1 is a 1
-    assert token_logps(logits, torch.tensor([[X, 1, 0]]))[0].tolist() == pytest.approx(
-        [0.0, math.log(0.5)], abs=1e-6
-    )
-
-
-def test_half_precision_logits_are_scored_in_float32():
-    exact = sequence_logps(LOGITS.bfloat16().float(), LABELS)
-    halves = sequence_logps(LOGITS.bfloat16(), LABELS)
-    assert halves.dtype == torch.float32
-    assert torch.equal(halves, exact)
-
-
-def test_weights_multiply_each_label():
-    weights = torch.tensor([[9.0, 9.0, 1.0, 0.5, 0.0], [9.0, 2.0, 9.0, 9.0, 9.0]])
-    expected = [HALF + 0.5 * QUARTER, 2 * QUARTER]
-    assert sequence_logps(LOGITS, LABELS, weights).tolist() == pytest.approx(expected)
+OWNERS = torch.tensor([0, 0, 0, 2, 3, 3])
+"""Three tokens, none, one and two."""
 
 
 @pytest.mark.parametrize(
-    ("kind", "first", "second"),
+    ("kind", "expected"),
     [
-        ("none", [0, 0, 1, 1, 1], [0, 1, 0, 0, 0]),
-        ("linear", [0, 0, 1, 2 / 3, 1 / 3], [0, 1, 0, 0, 0]),
-        ("cos", [0, 0, 1, 0.75, 0.25], [0, 1, 0, 0, 0]),  # cos of 0, 60 and 120 degrees
+        ("none", [1, 1, 1, 1, 1, 1]),
+        ("linear", [1, 2 / 3, 1 / 3, 1, 1, 1 / 2]),
+        ("cos", [1, 0.75, 0.25, 1, 1, 0.5]),  # cos of 0, 60 and 120 degrees; of 0 and 90
     ],
 )
-def test_token_weights_fall_from_one_along_the_response(kind, first, second):
-    weights = token_weights(LABELS, kind)
-    assert weights[0].tolist() == pytest.approx(first, abs=1e-6)
-    assert weights[1].tolist() == pytest.approx(second, abs=1e-6)
+def test_token_weights_fall_from_one_along_each_response(kind, expected):
+    assert token_weights(OWNERS, kind).tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_an_empty_response_weighs_and_scores_nothing():
-    empty = torch.full((1, 4), X)
+def test_nothing_learned_weighs_and_costs_nothing():
+    none = torch.zeros(0, dtype=torch.long)
     for kind in ("none", "cos", "linear"):
-        assert token_weights(empty, kind).tolist() == [[0.0] * 4]
-    assert sequence_logps(LOGITS[:1, :4], empty).tolist() == [0.0]
-    assert sft_loss(LOGITS[:1, :4], empty).item() == 0.0
+        assert token_weights(none, kind).tolist() == []
+    assert sft_loss(torch.zeros(0), 0).item() == 0.0
 
 
 def test_dpo_equals_numbers_worked_out_by_hand():
@@ -94,19 +56,19 @@ def test_dpo_stays_finite_far_out():
     assert far.loss.item() == pytest.approx(1e4)
 
 
-def test_sft_is_the_token_mean_and_parts_of_a_batch_add_up_to_it():
-    whole = sft_loss(LOGITS, LABELS)
-    assert whole.item() == pytest.approx(-(HALF + 3 * QUARTER) / 4)
-    parts = [sft_loss(LOGITS[i : i + 1], LABELS[i : i + 1], num_tokens=4) for i in (0, 1)]
-    assert sum(parts).item() == pytest.approx(whole.item())
+def test_parts_of_a_step_add_up_to_its_token_mean():
+    logps = torch.tensor([-1.0, -2.0, -6.0])
+    assert sft_loss(logps, 3).item() == 3.0
+    assert sft_loss(logps[:1], 3) + sft_loss(logps[1:], 3) == 3.0
 
 
 @pytest.fixture
 def perturbed(student_folder):
     """A reference and a policy a step away from it."""
     from chainsight.vlm import checkpoint
+    from chainsight.vlm.prefix import ATTENTION
 
-    reference, policy = checkpoint.load(student_folder), checkpoint.load(student_folder)
+    reference, policy = (checkpoint.load(student_folder, attention=ATTENTION) for _ in range(2))
     torch.manual_seed(0)
     for parameter in policy.model.parameters():
         parameter.data.add_(0.05 * torch.randn_like(parameter) * parameter.abs().mean())
@@ -119,6 +81,8 @@ def test_dpo_on_pictures_equals_trls_trainer(perturbed, png, tmp_path):
     from trl.trainer.dpo_trainer import DPOTrainer
 
     from chainsight import prompts
+    from chainsight.training.data import Maker, PairRow
+    from chainsight.vlm.prefix import branch_sums, score
     from chainsight.vlm.template import Prompt, Row
 
     reference, policy = perturbed
@@ -162,12 +126,16 @@ def test_dpo_on_pictures_equals_trls_trainer(perturbed, png, tmp_path):
     expected = theirs.compute_loss(theirs.model, batch)
     expected.backward()
 
-    both = policy.template.collate([r[0] for r in rows] + [r[1] for r in rows])
-    labels = both.pop("labels")
-    with torch.no_grad():
-        fixed = sequence_logps(reference.model(**both).logits, labels)
-    logps = sequence_logps(policy.model(**both).logits, labels)
-    ours = dpo_loss(*logps.chunk(2), *fixed.chunk(2), beta=0.1).loss.mean()
+    pairs = [PairRow(*both) for both in rows]
+    made = Maker(policy, "question", pictured=False).pairs(pairs, ((0,), (1,)))
+    logps, fixed = (
+        branch_sums(score(loaded.model, made.batch.arguments()), made.batch.layout)
+        for loaded in (policy, reference)
+    )
+    sides = [
+        sums[which] for sums in (logps, fixed.detach()) for which in (made.chosen, made.rejected)
+    ]
+    ours = dpo_loss(*sides, beta=0.1).loss.mean()
     ours.backward()
 
     assert abs(ours.item() - math.log(2)) > 1e-3  # the policies do differ

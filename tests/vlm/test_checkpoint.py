@@ -148,7 +148,7 @@ def test_a_broken_configuration_ends_in_one_message(folder):
     (folder / "config.json").write_text("{")
     assert "config.json: not readable as JSON" in refusal(unsealed(folder))
     (folder / "config.json").write_text('{"model_type": "no-such-model"}')
-    assert "config.json: model_type 'no-such-model' does not answer" in refusal(folder)
+    assert "config.json: model_type 'no-such-model' is none of the families" in refusal(folder)
 
 
 def test_a_seal_of_another_version_is_refused(folder):

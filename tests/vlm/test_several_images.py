@@ -109,8 +109,8 @@ def test_rows_with_different_numbers_of_pictures_share_a_batch(loaded, shots):
 
 
 def test_a_question_is_recorded_as_the_model_got_it(loaded, shots):
-    example = Example("toy/1", "toy", "test", "In <image 2>, <image 1>?", ("1",), "m", shots[0],
-                      more_images=shots[1:2])  # fmt: skip
+    example = Example("toy/1", "toy", "test", "In <image 2>, <image 1>?", ("1",), "m",
+                      shots[:2])  # fmt: skip
     (reply,) = ask(loaded, [example], "cot", style="paper", max_new_tokens=3, batch_size=1)
     prompt = student(example, "cot")
     assert reply.question == prompt.text

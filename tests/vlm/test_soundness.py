@@ -112,7 +112,7 @@ CORRUPT = {
     "remote code": (key_in_config("trust_remote_code"), "key 'trust_remote_code'"),
     "another architecture": (
         lambda f: edit(f, "config.json", lambda c: c.update(model_type="lightglue")),
-        "model_type 'lightglue' does not answer questions about pictures",
+        "model_type 'lightglue' is none of the families that are known here: llava, llava_next, ",
     ),
     "processor of other tiles": (other_pinpoints, "wrong processor: its image_grid_pinpoints"),
     "processor of other patches": (processor("patch_size", 4), "wrong processor: its patch_size"),

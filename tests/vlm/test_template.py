@@ -22,7 +22,7 @@ def template(student_folder):
 
 
 def example(image, question="What is it?"):
-    return Example("toy/1", "toy", "train", question, ("14",), "exact_match", image)
+    return Example("toy/1", "toy", "train", question, ("14",), "exact_match", (image,))
 
 
 def spoken(template, ids):
@@ -130,10 +130,24 @@ def test_the_end_of_turn_is_found_in_the_chat_template(template):
     assert template.tokenizer.convert_ids_to_tokens(template.end_of_turn) == "<|eot|>"
 
 
-def test_a_template_without_end_of_turn_is_refused(student_folder):
+def test_a_template_without_end_of_turn_ends_in_the_tokenizers_end_of_text(student_folder):
     processor = checkpoint.load(student_folder).processor
     processor.chat_template = processor.chat_template.replace("<|eot|>", "")
+    end = Template(processor, system_prompt=True).end_of_turn
+    assert end == processor.tokenizer.eos_token_id
+    processor.tokenizer.eos_token = None
     with pytest.raises(CheckpointError, match="without an end-of-turn"):
+        _ = Template(processor, system_prompt=True).end_of_turn
+
+
+def test_a_template_that_puts_a_space_before_the_answer_needs_a_tokenizer_that_makes_it(
+    student_folder,
+):
+    processor = checkpoint.load(student_folder).processor
+    processor.chat_template = processor.chat_template.replace(
+        "{{ item['text'] }}", " {{ item['text'] }}"
+    )
+    with pytest.raises(CheckpointError, match="writes an answer differently"):
         _ = Template(processor, system_prompt=True).end_of_turn
 
 

@@ -44,9 +44,9 @@ class Columns(Section):
     answer: Name = "answer"
     """A text or a list of texts, any of which is right; with choices a letter, an option's text or
     its number from 0."""
-    image: Names = Field(("image",), min_length=1)
+    image: Names = ("image",)
     """One column or several, in order: the image file, the hub's `{bytes, path}`, a path below the
-    source (or its folder `images`), or a list of these."""
+    source (or its folder `images`), or a list of these. None, if no row has an image."""
     choices: Names = ()
     """A column that lists the options, as a list or as its text, or one column an option; none:
     questions without."""
@@ -74,6 +74,8 @@ class GenericSource(Section):
     """Which column holds what."""
     kind: Kind = "open"
     """How its questions are asked (`chainsight.prompts`)."""
+    needs_image: bool = True
+    """Whether a row without an image is bad; if not, it is a question about text alone."""
     reward: MetricName | None = None
     """Metric that decides whether an answer is right, for rationales and pairs; none: `metric`."""
     reward_threshold: Rate = 0.5
@@ -91,6 +93,12 @@ class GenericSource(Section):
     """Whether its licence binds works derived from it (GPL, share-alike)."""
     trains: bool = True
     """Whether its terms let models be trained on it."""
+
+    @model_validator(mode="after")
+    def _has_images(self) -> "GenericSource":
+        if self.needs_image and not self.columns.image:
+            raise ValueError("columns.image names no column; name one, or set needs_image: false")
+        return self
 
     @model_validator(mode="after")
     def _judges_letters(self) -> "GenericSource":

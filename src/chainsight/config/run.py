@@ -59,8 +59,9 @@ class ModelSection(Section):
     """Pinned hub revision; none for folders."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of weights and activations; the paper trains in bfloat16 (its script)."""
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    """Attention kernel; flash_attention_2 needs a GPU and its package."""
+    attention: Literal["sdpa", "flex_attention", "flash_attention_2", "eager"] = "sdpa"
+    """Attention kernel. flex_attention is compiled, and trains on a GPU only; flash_attention_2
+    needs a GPU, bfloat16 and, to sample or evaluate, its package; eager is to compare with."""
     gradient_checkpointing: bool = False
     """Trade compute for memory; the paper's 8B runs need it."""
     prompt_style: PromptStyle = "paper"

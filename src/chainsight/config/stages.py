@@ -1,9 +1,10 @@
 """The sections of the stages, in the order of the pipeline."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from chainsight.config import trainer
 from chainsight.config.generic import GenericSource
 from chainsight.config.section import Count, NonNegative, Positive, PromptStyle, Rate, Section
 
@@ -149,7 +150,12 @@ class TrainingSection(Section):
     batch_size: Count = 32
     """Rows per optimizer step, over all devices."""
     device_batch_size: Count = 4
-    """Rows per forward pass on one device; must divide `batch_size`."""
+    """Rows per forward pass on one device, on average: what shares a prompt stays together, and
+    passes are evened out by their tokens."""
+    share: Literal["picture", "question", "nothing"] = "picture"
+    """Rows whose prompt is computed once, up to 8: those of one picture, those of one question, or
+    none. They go to one optimizer step, which so has fewer prompts than rows; its loss and its
+    gradient are those of the same rows apart. `nothing` draws row by row, as the paper did."""
     warmup_ratio: Rate = 0.03
     """Share of the steps with a rising learning rate; then cosine to zero."""
     weight_decay: NonNegative = 0.0
@@ -158,14 +164,13 @@ class TrainingSection(Section):
     """Gradient clipping (the trainer's default)."""
     save_every_steps: Count = 200
     """Steps between checkpoints for resume (ours)."""
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of TRL's SFTConfig and DPOConfig (`chainsight.config.trainer` lists those
+    that have a meaning here, and says why others have none)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingSection":
-        if self.batch_size % self.device_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of device_batch_size "
-                f"{self.device_batch_size}; change one of them"
-            )
+        trainer.check(self.trainer, frozenset(type(self).model_fields))
         if self.lora_save == "adapter" and self.tuning != "lora":
             raise ValueError("lora_save: adapter needs tuning: lora, for there is none otherwise")
         return self
@@ -199,6 +204,8 @@ class SampleSection(Section):
     source: Literal["policy", "published"] = "policy"
     """`policy` samples; `published` takes the chosen and rejected chains that the examples bring
     along (dataset sharegpt4o_dpo), and loads no model."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """Who samples from the policy; vllm needs a GPU and an image that has it (docs/images.md)."""
     num_candidates: Annotated[int, Field(ge=2, le=1024)] = 32
     """Chains of thought per question."""
     temperature: Positive = 1.0
@@ -208,7 +215,9 @@ class SampleSection(Section):
     max_new_tokens: Count = 512
     """Longest chain (not published)."""
     batch_size: Count = 8
-    """Questions at a time."""
+    """Questions at a time; others join when their candidates have ended. At 8B (128 KiB a token)
+    one takes 0.4 GB for its prompt and 0.6 GB for 32 candidates of 150 tokens: 32 fit on 80 GB
+    beside the weights. vLLM keeps its own account of memory: 64 or more keep it busy."""
     limit: Count | None = None
     """Sample for this many questions at most; none: all examples."""
     datasets: tuple[str, ...] | None = None
@@ -241,6 +250,15 @@ class DpoSection(TrainingSection):
 
     learning_rate: Positive = 5e-7
     """Of the language model; vision tower and projector are frozen."""
+    share: Literal["picture", "question", "nothing"] = "question"
+    """Pairs whose prompt is computed once, and each of their responses, up to 8 pairs: those of one
+    picture, those of one question, or none. They go to one optimizer step: of 32 pairs, at 3 a
+    question, that has 11 questions; its loss and its gradient are those of the same pairs apart.
+    `nothing` draws pair by pair, as the paper did."""
+    reference: Literal["auto", "cache", "adapter", "model"] = "auto"
+    """What the policy is compared with: scores of all responses, made before the first step and
+    kept (cache); the policy with its adapters switched off (adapter, for tuning: lora); a second
+    model in memory (model). auto: adapter for one epoch of lora, else cache."""
     beta: Positive = 0.1
     """Strength of the pull towards the reference policy."""
     max_words: Annotated[int, Field(ge=0)] = 90
@@ -249,6 +267,20 @@ class DpoSection(TrainingSection):
     """Weights along the response; the public code has cos and linear as alternatives to the cut."""
     sft_weight: NonNegative = 0.0
     """Weight of the chosen response's token-mean cross entropy (0 in the paper)."""
+
+    @model_validator(mode="after")
+    def _has_a_reference(self) -> "DpoSection":
+        if self.reference == "adapter" and self.tuning != "lora":
+            raise ValueError(
+                "reference: adapter switches adapters off, and tuning: full has none; write cache, "
+                "or model if there is memory for a second one"
+            )
+        if self.reference == "model" and self.tuning == "lora":
+            raise ValueError(
+                "reference: model needs no second model with tuning: lora: with its adapters "
+                "switched off the policy is the reference; write adapter"
+            )
+        return self
 
 
 class EvaluateSection(Section):

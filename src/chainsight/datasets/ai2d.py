@@ -52,7 +52,7 @@ def _convert(row: Row) -> dict[str, Any]:
         "question": text(row, "question", "empty question"),
         "references": (letter(row, "answer", choices),),
         "choices": choices,
-        "image": image(row, "image"),
+        "images": (image(row, "image"),),
     }
 
 
@@ -65,7 +65,7 @@ def _convert_conversation(row: Row) -> dict[str, Any]:
         "question": question,
         "references": (letter_named(answer, choices),),
         "choices": choices,
-        "image": image(row, "image"),
+        "images": (image(row, "image"),),
     }
 
 

@@ -31,7 +31,7 @@ def _shared(row: Row) -> dict[str, Any]:
     return {
         "id": text(row, "question_id", "no id"),
         "question": text(row, "question", "empty question"),
-        "image": image(row, "image"),
+        "images": (image(row, "image"),),
     }
 
 

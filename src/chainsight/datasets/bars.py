@@ -90,7 +90,7 @@ def _convert(row: Row) -> dict[str, Any]:
     return {
         "question": question.text,
         "references": (question.answer,),
-        "image": row["image"],
+        "images": (row["image"],),
         "meta": {"kind": question.kind},
     }
 

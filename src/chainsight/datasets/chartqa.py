@@ -33,7 +33,7 @@ def _convert(row: Row) -> dict[str, Any]:
     return {
         "question": text(row, "query", "empty question"),
         "references": texts(row, "label", "no answer"),
-        "image": image(row, "image"),
+        "images": (image(row, "image"),),
         "meta": {"type": writer} if writer else {},
     }
 

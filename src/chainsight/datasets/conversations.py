@@ -6,10 +6,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from string import ascii_uppercase
 from typing import Any
 
-from chainsight.datasets.base import image, text
+from chainsight.datasets.base import image, is_empty, text
 from chainsight.datasets.labels import listed
 from chainsight.datasets.sources import BadRowError, Row
 
@@ -71,24 +72,28 @@ def single(row: Row) -> Exchange:
     return found[0]
 
 
-def instruction(row: Row) -> dict[str, Any] | None:
-    """A row to be learned word for word, as fields of an Example; None for one without image.
+def pictures(row: Row) -> tuple[bytes, ...]:
+    """The picture of a row, none if it is about text."""
+    cell = row.get("image")
+    if cell != "" and not is_empty(cell):
+        return (image(row, "image"),)
+    if IMAGE in str(row["conversations"]):
+        raise BadRowError("no image")  # though a turn shows one
+    return ()
 
-    Of several exchanges the first is taken: the later ones lean on it, and an Example is one
-    question. `turns` in `meta` says how many there were.
-    """
-    if not row.get("image"):
-        return None
-    found = exchanges(row)
-    question, answer = found[0]
+
+def instruction(row: Row) -> dict[str, Any]:
+    """A row to be learned word for word, with all its exchanges, as fields of an Example."""
+    (question, answer), *later = exchanges(row)
     return {
         "question": question,
         "references": (answer,),
-        "image": image(row, "image"),
+        "images": pictures(row),
+        "turns": tuple(chain.from_iterable(later)),
         "kind": "instruct",
         "metric": "exact_match",
         "reward": "",
-        "meta": source_id(row) | ({"turns": str(len(found))} if len(found) > 1 else {}),
+        "meta": source_id(row),
     }
 
 

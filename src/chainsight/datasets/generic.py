@@ -5,7 +5,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from chainsight.config import Columns, GenericSource
-from chainsight.datasets.base import FILES, Dataset, image, text
+from chainsight.datasets.base import FILES, Dataset, image, is_empty, text
 from chainsight.datasets.labels import golds, options
 from chainsight.datasets.placing import number_bare, place
 from chainsight.datasets.sources import BadRowError, Row
@@ -28,21 +28,23 @@ def described(source: GenericSource, split: str) -> Dataset:
         reward_threshold=source.reward_threshold,
         kind=source.kind,
         columns=source.columns.read(),
-        convert=partial(_convert, source.columns),
+        convert=partial(_convert, source.columns, source.needs_image),
     )
 
 
-def _convert(columns: Columns, row: Row) -> dict[str, Any]:
+def _convert(columns: Columns, needs_image: bool, row: Row) -> dict[str, Any]:
     choices = _choices(columns, row)
     asked = number_bare((text(row, columns.question, "empty question"), *choices))
-    (question, *placed), (first, *more) = place(asked, _images(columns, row))
+    images = _images(columns, row)
+    if not images and needs_image:
+        raise BadRowError("no image")
+    (question, *placed), shown = place(asked, images)
     right = golds(row, columns.answer)
     return {
         "question": question,
         "references": tuple(_letter(choices, one) for one in right) if choices else right,
         "choices": tuple(placed) or None,
-        "image": first,
-        "more_images": tuple(more),
+        "images": shown,
         "meta": {name: str(row[name]) for name in columns.meta if row[name] is not None},
     } | ({"id": text(row, columns.id, "no id")} if columns.id else {})
 
@@ -52,7 +54,7 @@ def _images(columns: Columns, row: Row) -> dict[int, bytes]:
     found: list[bytes] = []
     for name in columns.image:
         cells = row[name] if isinstance(row[name], list) else [row[name]]
-        found += [image(Row({name: cell}, row.files), name) for cell in cells if cell is not None]
+        found += [image(Row({name: cell}, row.files), name) for cell in cells if not is_empty(cell)]
     return dict(enumerate(found, start=1))
 
 

@@ -49,16 +49,13 @@ def _question(row: Row) -> dict[str, Any]:
         "question": found["question"],
         "choices": choices,
         "references": (letter_named(ENDS.sub("", said), choices),),
-        "image": image(row, "image"),
+        "images": (image(row, "image"),),
         "meta": source_id(row),
     }
 
 
 def _description(row: Row) -> dict[str, Any]:
-    found = instruction(row)
-    if found is None:
-        raise BadRowError("no image")
-    return found
+    return instruction(row) | {"images": (image(row, "image"),)}
 
 
 def _files(split: str, original: str) -> tuple[str, ...]:

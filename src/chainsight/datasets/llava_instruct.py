@@ -11,7 +11,7 @@ lines named `train*` is read as well. Sample:
       {"from": "gpt", "value": "The bus in the image is white and red."}]}
 
 Images are paths below `images` (coco, gqa, ocr_vqa, vg, ...), unpacked. Answers are learned word
-for word; nothing is scored. Rows without an image are left out: an Example has one.
+for word, all of a conversation's; nothing is scored. Some rows are about text and have no image.
 """
 
 from chainsight.datasets.base import Dataset

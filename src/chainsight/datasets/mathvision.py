@@ -30,7 +30,7 @@ def _convert(row: Row) -> dict[str, Any]:
         "question": _question(text(row, "question", "empty question")),
         "references": (capital(answer, choices) if choices else answer,),
         "choices": choices or None,
-        "image": image(row, "decoded_image"),
+        "images": (image(row, "decoded_image"),),
         "meta": {"level": str(row["level"]), "subject": str(row["subject"])},
     }
 

@@ -42,7 +42,7 @@ def _convert(row: Row) -> dict[str, Any]:
         "question": _question(row),
         "references": (answer,),
         "choices": choices or None,
-        "image": image(row, "decoded_image"),
+        "images": (image(row, "decoded_image"),),
         "metric_params": params,
         "meta": _meta(mapping(row, "metadata")),
     }

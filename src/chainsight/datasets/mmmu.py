@@ -32,15 +32,16 @@ def _convert(row: Row) -> dict[str, Any]:
     asked = text(row, "question", "empty question")
     choices = _choices(row)
     there = {k: image(row, name) for k, name in IMAGES.items() if not is_empty(row[name])}
-    (question, *placed), (first, *more) = place((asked, *choices), there)
+    if not there:
+        raise BadRowError("no image")
+    (question, *placed), images = place((asked, *choices), there)
     return {
         "id": example_id,
         "question": question,
         "references": _references(row, choices),
         "choices": tuple(placed) or None,
         "metric": "multiple_choice" if choices else "mmmu_open",
-        "image": first,
-        "more_images": tuple(more),
+        "images": images,
         "meta": {"subject": "_".join(example_id.split("_")[1:-1])}
         | {name: str(row[name]) for name in META if row[name]},
     }

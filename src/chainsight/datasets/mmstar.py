@@ -47,7 +47,7 @@ def _convert(row: Row) -> dict[str, Any]:
         "references": (capital(answer, choices or ascii_uppercase),),
         "choices": tuple(placed) or None,
         "metric": "multiple_choice" if choices else "exact_match",
-        "image": images[0],
+        "images": images,
         "meta": _meta(row) | ({} if choices else {"options": "in text"}),
     }
 

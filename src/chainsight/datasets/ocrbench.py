@@ -24,7 +24,7 @@ def _convert(row: Row) -> dict[str, Any]:
     return {
         "question": text(row, "question", "empty question"),
         "references": golds(row, "answer"),
-        "image": image(row, "image"),
+        "images": (image(row, "image"),),
         "metric_params": {"dataset": origin},
         "meta": {"type": str(row["question_type"]), "source": origin},
     }

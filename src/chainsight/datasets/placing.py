@@ -19,10 +19,8 @@ def place(
     k-th placeholder shows the k-th image.
 
     Raises:
-        BadRowError: there is no image at all, or a placeholder stands for none.
+        BadRowError: a placeholder stands for no image.
     """
-    if not images:
-        raise BadRowError("no image")
     numbers = sorted(images)
     places = {number: k for k, number in enumerate(numbers, start=1)}
 

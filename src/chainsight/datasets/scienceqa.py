@@ -36,7 +36,7 @@ def _convert(row: Row) -> dict[str, Any] | None:
         "question": _question(row),
         "references": (letter(row, "answer", choices),),
         "choices": choices,
-        "image": image(row, "image"),
+        "images": (image(row, "image"),),
         "meta": tags(row, {tag: tag for tag in TAGS}),
     }
 

@@ -25,6 +25,7 @@ from chainsight.datasets.base import Dataset, image, text
 from chainsight.datasets.chartqa import CHARTQA
 from chainsight.datasets.conversations import (
     instruction,
+    pictures,
     single,
     source_id,
     split_options,
@@ -103,13 +104,11 @@ def _final(rationale: str) -> str:
     return found.value
 
 
-def _rationale(how: Asked, row: Row) -> dict[str, Any] | None:
-    if not row.get("image"):
-        return None
+def _rationale(how: Asked, row: Row) -> dict[str, Any]:
     asked, rationale = single(row)
     fields = _answered(asked, rationale, how)
     meta = source_id(row) | {"rationale": rationale}
-    return fields | {"image": image(row, "image"), "meta": meta}
+    return fields | {"images": pictures(row), "meta": meta}
 
 
 def _pair(how: Asked, row: Row) -> dict[str, Any] | None:
@@ -120,7 +119,7 @@ def _pair(how: Asked, row: Row) -> dict[str, Any] | None:
     given = text(row, "answer", "no answer") if row.get("answer") is not None else ""
     fields = _answered(text(row, "question", "empty question"), chosen, how, given)
     meta = source_id(row, "idx") | {"chosen": chosen, "rejected": rejected}
-    return fields | {"image": image(row, "image"), "meta": meta}
+    return fields | {"images": (image(row, "image"),), "meta": meta}
 
 
 NOTE = (

@@ -30,7 +30,7 @@ def _convert(row: Row) -> dict[str, Any]:
         "id": text(row, "question_id", "no id"),
         "question": text(row, "question", "empty question"),
         "references": answers(row, "answers"),
-        "image": image(row, "image"),
+        "images": (image(row, "image"),),
     }
 
 

@@ -47,8 +47,8 @@ class Trace:
     """Words of the question, of which templates have few."""
     pictures: tuple[Picture, ...]
     chains: bytes = b""
-    """Digest of the chains of thought that were published with the row; empty without any. Rows
-    that differ in them alone do not repeat each other."""
+    """Digest of the chains of thought that were published with the row and of a conversation's
+    later turns; empty without any. Rows that differ in them alone do not repeat each other."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Verdict:
 
 def trace(example: Example, pictures: Sequence[Picture]) -> Trace:
     """What is kept of `example`, whose images are `pictures`."""
-    chains = [example.meta[name] for name in CHAINS if name in example.meta]
+    chains = [example.meta[name] for name in CHAINS if name in example.meta] + [*example.turns]
     return Trace(
         id=example.id,
         source=f"{example.dataset}/{example.split}",
@@ -87,8 +87,8 @@ class Screen:
         self._thresholds = thresholds or Thresholds()
         self._held: dict[bytes, _Held] = {}
         """By picture; the first row that shows it stands for all."""
-        self._questions: dict[tuple[bytes, bytes], _Held] = {}
-        """By question and answers, of questions long enough to tell by themselves."""
+        self._questions: dict[tuple[bytes, bytes, bool], Trace] = {}
+        """By question and answers, of questions that tell by themselves (`_question`)."""
         self._gallery: Gallery | None = None
         self._nearly: dict[bytes, tuple[_Held, float] | None] = {}
         """By training picture that was looked up: the held picture that it nearly is."""
@@ -100,9 +100,8 @@ class Screen:
         for row in rows:
             for picture in row.pictures:
                 self._held.setdefault(picture.digest, _Held(row.id, row.source, picture))
-            if row.num_words >= self._thresholds.min_words and row.pictures:
-                held = _Held(row.id, row.source, row.pictures[0])
-                self._questions.setdefault((row.question, row.references), held)
+            if key := self._question(row):
+                self._questions.setdefault(key, row)
 
     def judge(self, rows: Sequence[Trace]) -> list[Verdict | None]:
         """One verdict per training row; of rows that repeat each other the first stays."""
@@ -139,9 +138,16 @@ class Screen:
                 held, similarity = nearly
                 reason = NEARLY_IN_BENCHMARK + held.source
                 return Verdict("leak", reason, _like(held.id, similarity))
-        if held := self._questions.get((row.question, row.references)):
-            return Verdict("leak", QUESTION_IN_BENCHMARK + held.source, held.id)
+        key = self._question(row)
+        if key and (same := self._questions.get(key)):
+            return Verdict("leak", QUESTION_IN_BENCHMARK + same.source, same.id)
         return None
+
+    def _question(self, row: Trace) -> tuple[bytes, bytes, bool] | None:
+        """What tells a row by its words: those of a long question, or of any that is about text
+        alone, which is then like others of its kind; None: the picture must tell."""
+        short = row.num_words < self._thresholds.min_words
+        return None if short and row.pictures else (row.question, row.references, short)
 
     def _repetition(self, row: Trace) -> Verdict | None:
         first = self._repeats.first_like(

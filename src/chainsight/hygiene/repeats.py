@@ -45,7 +45,8 @@ class Repeats:
         """
         group = self._groups[question, references, len(pictures)]
         places = np.array([self._stock.places[picture.digest] for picture in pictures], np.int64)
-        alike = self._alike(places, np.array(group.places, np.int64).reshape(-1, len(places)))
+        others = np.array(group.places, np.int64).reshape(len(group.ids), len(places))
+        alike = self._alike(places, others)
         if len(found := np.flatnonzero(alike)):
             return group.ids[found[0]], float(alike[found[0]])
         group.ids.append(row_id)

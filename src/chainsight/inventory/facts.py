@@ -27,6 +27,8 @@ class Facts:
     answer: str
     """The first reference, cut to `MAX_ANSWER` characters."""
     answer_words: int
+    later_characters: int
+    """Of a conversation's turns after the first answer."""
     num_references: int
     num_choices: int
 
@@ -44,6 +46,7 @@ def facts(example: Example, pictures: Sequence[Picture]) -> Facts:
         prompt_characters=len(prompts.question_block(example.question, example.choices)),
         answer=answer[:MAX_ANSWER],
         answer_words=len(answer.split()),
+        later_characters=sum(map(len, example.turns)),
         num_references=len(example.references),
         num_choices=len(example.choices or ()),
     )

@@ -40,7 +40,7 @@ def sample(example: Example) -> Sample:
         question=_cut(example.question),
         choices=tuple(_cut(choice) for choice in example.choices or ()),
         answer=_cut(example.references[0]),
-        picture=thumbnail(example.image),
+        picture=thumbnail(example.images[0]) if example.images else "",
         num_images=len(example.images),
     )
 

@@ -14,7 +14,7 @@ IMAGE_MAX_SIDE = 1024
 """Pixels that the teacher's images are shrunk to: the default of `distill.image_max_side`."""
 RATIONALE_WORDS = 100
 """Of a teacher's rationale, about (paper, distillation)."""
-_EMPTY = Example("", "", "", "", ("",), "", b"")
+_EMPTY = Example("", "", "", "", ("",), "", (b"",))
 STUDENT_CHARACTERS = len(prompts.SYSTEM) + len(prompts.student_prompt(_EMPTY, "cot"))
 TEACHER_CHARACTERS = len(prompts.TEACHER_SYSTEM) + len(prompts.teacher_prompt(_EMPTY))
 """What a prompt has beside question, choices and answer."""
@@ -84,10 +84,10 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 
 def _text_tokens(row: Facts) -> int:
-    """Of prompt and answer, as the row is trained on with a rationale."""
+    """Of all turns, as the row is trained on with a rationale."""
     written = row.answer_words if row.kind == "instruct" else RATIONALE_WORDS + row.answer_words
-    prompt = (STUDENT_CHARACTERS + row.prompt_characters) // tokens.CHARACTERS_PER_TOKEN
-    return prompt + round(written * tokens.TOKENS_PER_WORD)
+    given = STUDENT_CHARACTERS + row.prompt_characters + row.later_characters
+    return given // tokens.CHARACTERS_PER_TOKEN + round(written * tokens.TOKENS_PER_WORD)
 
 
 def _amounts(row: Facts) -> dict[str, int]:

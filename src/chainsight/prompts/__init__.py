@@ -15,7 +15,7 @@ from chainsight.prompts.question import (
 )
 from chainsight.prompts.student import SUFFIXES, student_prompt, system_prompt, target
 from chainsight.prompts.styles import MARKER, STYLES, SYSTEM, Style, Wording
-from chainsight.prompts.teacher import TEACHER_SYSTEM, teacher_prompt
+from chainsight.prompts.teacher import TEACHER_SYSTEM, teacher_prompt, teacher_system
 
 __all__ = [
     "MARKER",
@@ -35,4 +35,5 @@ __all__ = [
     "system_prompt",
     "target",
     "teacher_prompt",
+    "teacher_system",
 ]

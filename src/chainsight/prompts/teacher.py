@@ -15,11 +15,14 @@ TEACHER_SYSTEM = (
     "answer. Your rationale should include detailed visual elements in order to derive the answer."
 )
 """The paper's system prompt for GPT-4o with chains of thought (its evaluation prompts)."""
+TEXT_SYSTEM = "When provided with a question, generate a rationale first and then derive an answer."
+"""Ours, for a question about no image."""
 
 LEAVE = (
     "The annotated answer is given; if the image contradicts it, give the answer that the image "
     "supports."
 )
+TEXT_LEAVE = "The annotated answer is given; if the question contradicts it, give the right one."
 VISUAL = (
     "Do not state an answer at the beginning. Explain descriptions of visual clue that help to "
     "derive the answer."
@@ -46,10 +49,15 @@ RULES: dict[Kind, tuple[str, ...]] = {
 """What the answer must look like, by what the question is about."""
 
 
+def teacher_system(example: Example) -> str:
+    """The system prompt of the distillation."""
+    return TEACHER_SYSTEM if example.images else TEXT_SYSTEM
+
+
 def teacher_prompt(example: Example) -> str:
     """The distillation prompt; images are where `question.segments` finds them."""
     assert example.kind != "instruct", f"{example.id}: a request has no rationale"
-    if example.kind == "math":
+    if example.kind == "math" or not example.images:
         return _objective(example, LOGIC, (LETTER,) if example.choices else ())
     if example.choices:
         return _instruction(example, (LETTER,))
@@ -59,10 +67,11 @@ def teacher_prompt(example: Example) -> str:
 
 
 def _objective(example: Example, how: str, rules: tuple[str, ...]) -> str:
-    """The block of documents, scene text, OCR and mathematics."""
+    """The block of documents, scene text, OCR and mathematics, and of questions about text."""
+    about, leave = (" about the image", LEAVE) if example.images else ("", TEXT_LEAVE)
     return (
         "# Objective #\n"
-        f"Write a rationale that derives the answer to the question about the image. {LEAVE}\n"
+        f"Write a rationale that derives the answer to the question{about}. {leave}\n"
         f"# Question #\n{question_block(example.question, example.choices)}\n"
         f"# Answer #\n{short_answer(example)}\n"
         f"# Rationale Requirement #\n{_numbered(how, CONCLUDE, *rules)}\n"

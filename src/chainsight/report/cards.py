@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 from PIL import Image
 
+from chainsight import stored
 from chainsight.metrics import is_right
+from chainsight.records import Example
 
 NUM_CARDS = 10
 NUM_CANDIDATES = 4
@@ -145,19 +147,18 @@ def _cards(
     if kind not in folders or not said:
         return []
     path = folders[kind] / f"{kind}.parquet"
-    rows = pq.read_table(path, filters=[("id", "in", list(said))]).to_pylist()
-    by_id = {row["id"]: row for row in rows}
+    by_id = {example.id: example for example in stored.examples(path) if example.id in said}
     return [_card(part, by_id[i], said[i]) for i in said if i in by_id]
 
 
-def _card(part: str, row: Mapping[str, Any], said: Sequence[Said]) -> Card:
-    shown = [_picture(image) for image in (row["image"], *(row.get("more_images") or ()))]
+def _card(part: str, example: Example, said: Sequence[Said]) -> Card:
+    shown = [_picture(image) for image in example.images]
     return Card(
-        example_id=row["id"],
+        example_id=example.id,
         part=part,
-        question=row["question"],
-        choices=tuple(row["choices"] or ()),
-        references=tuple(row["references"]),
+        question=example.question,
+        choices=example.choices or (),
+        references=example.references,
         pictures=tuple(picture for picture in shown if picture),
         said=tuple(said),
     )

@@ -67,7 +67,7 @@ class Model:
         else:
             style = self._loaded.prompt_style
             row = template.row(student(_example(question), question.mode, style))
-        content = hashlib.sha256(repr(row.prompt_ids).encode() + image).hexdigest()
+        content = hashlib.sha256(repr(tuple(row.prompt_ids)).encode() + image).hexdigest()
         return replace(row, key=f"{question.key}/{content}")
 
     def _neutral(self, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ def _example(question: Question) -> Example:
         question=question.text(),
         references=(),
         metric="",
-        image=question.image,
+        images=(question.image,),
         choices=question.choices,
     )
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from chainsight import records
+from chainsight import records, stored
 from chainsight.config import DpoSection, PromptStyle
-from chainsight.context import Context
+from chainsight.context import Context, Progress, Silent
 from chainsight.errors import ChainsightError
 from chainsight.records import Example, Pair
 from chainsight.training import dpo, loop, setup
@@ -39,10 +39,11 @@ def run(
     """
     read = list(records.read(pairs / "pairs.parquet", Pair))
     wanted = {pair.example_id for pair in read}
-    source = records.read(examples / "examples.parquet", Example)
+    source = stored.examples(examples / "examples.parquet")
     known = {example.id: example for example in source if example.id in wanted}
     loaded = setup.load_for_training(policy, config, context)
-    rows = build_rows(known, read, loaded.template, config, context.model.prompt_style)
+    style = context.model.prompt_style
+    rows = build_rows(known, read, loaded.template, config, style, context.progress)
     trainer = dpo.build(loaded, rows, config, context)
     curve = loop.train(trainer, "dpo", trainer.num_steps)
     base = checkpoint.fingerprint(policy)
@@ -78,6 +79,7 @@ def build_rows(
     template: Template,
     config: DpoSection,
     style: PromptStyle = "paper",
+    progress: Progress | None = None,
 ) -> list[PairRow]:
     """The pairs as token ids.
 
@@ -89,7 +91,12 @@ def build_rows(
             "dpo: no pairs; widen pair.min_accuracy and pair.max_accuracy, sample more candidates "
             "or set pair.teacher_as_chosen"
         )
-    return [make_row(examples, pair, template, config.max_words, style) for pair in pairs]
+    rows = []
+    with (progress or Silent()).task("tokenise", len(pairs), "pairs") as task:
+        for pair in pairs:
+            rows.append(make_row(examples, pair, template, config.max_words, style))
+            task.advance()
+    return rows
 
 
 def make_row(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from chainsight import records
+from chainsight import records, stored
 from chainsight.config import EvaluateSection, PromptStyle
 from chainsight.context import Context, Task
 from chainsight.errors import ConfigError, RecordError
@@ -123,7 +123,7 @@ def _style(config: EvaluateSection, context: Context) -> PromptStyle:
 
 
 def _read(benchmarks: Path) -> list[Example]:
-    examples = list(records.read(benchmarks / "benchmarks.parquet", Example))
+    examples = list(stored.examples(benchmarks / "benchmarks.parquet"))
     if not examples:
         raise RecordError(f"{benchmarks}: no benchmark row; see prepare.benchmarks")
     learned = next((example for example in examples if example.kind == "instruct"), None)

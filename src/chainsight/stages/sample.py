@@ -1,27 +1,28 @@
 """examples, policy -> candidates: many chains of thought per question, each scored.
 
-Every candidate has its own random numbers, a function of (seed, question, candidate) alone.
-Finished batches are kept in the work folder, so a killed run goes on where it stopped.
+Every candidate has its own random numbers, a function of (seed, question, candidate) alone; with
+vLLM, seeds. Blocks of `batch_size` questions are kept in the work folder, so a killed run goes on
+where it stopped. Log-probabilities come from the training's pass: P + all tokens of a question.
 
 Source `published`: the two chains that an example brings along (`meta["chosen"]`, `["rejected"]`)
 are its candidates, judged alike; no model is loaded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from chainsight import answers, records
-from chainsight.config import SampleSection
-from chainsight.context import Context
+from chainsight import answers, records, stored
+from chainsight.config import PromptStyle, SampleSection
+from chainsight.context import Context, Task
 from chainsight.errors import ChainsightError
 from chainsight.metrics import judging
 from chainsight.records import Candidate, Example
 from chainsight.scoring import status_rates
-from chainsight.vlm import checkpoint
-from chainsight.vlm.sampling import Generated, generate
-from chainsight.vlm.template import student
+from chainsight.vlm import checkpoint, engines, likelihood
+from chainsight.vlm.sampling import Drawing, Generated
+from chainsight.vlm.template import Row, student
 
 
 def run(
@@ -33,7 +34,7 @@ def run(
         ChainsightError: no example of the wanted datasets, or none with a published pair.
         CheckpointError: the policy is refused.
     """
-    questions = select(records.read(examples / "examples.parquet", Example), config)
+    questions = select(stored.examples(examples / "examples.parquet"), config)
     counts: dict[str, float] = {}
     if config.source == "published":
         made = [candidate for question in questions for candidate in published(question)]
@@ -50,7 +51,7 @@ def run_shard(config: SampleSection, *, examples: Path, policy: Path, context: C
     """Make this shard's blocks and leave them in the work folder. Raises as `run`."""
     if config.source == "published":
         return
-    questions = select(records.read(examples / "examples.parquet", Example), config)
+    questions = select(stored.examples(examples / "examples.parquet"), config)
     make_blocks(questions, config, policy, context)
 
 
@@ -62,7 +63,7 @@ def published(example: Example) -> list[Candidate]:
     """The two chains of a published pair, judged; their tokens were never counted."""
     chains = (example.meta["chosen"], example.meta["rejected"])
     return [
-        score(example, index, Generated(text, num_tokens=0, logprob=0.0, truncated=False))
+        score(example, index, Generated(text, tokens=(), truncated=False), logprob=0.0)
         for index, text in enumerate(chains)
     ]
 
@@ -118,44 +119,89 @@ def make_blocks(
         if context.shard.has(number)
     ]
     todo = [block for block in blocks if not block.path.exists()]
-    total = sum(len(block.questions) for block in blocks)
-    done = total - sum(len(block.questions) for block in todo)
-    with context.progress.task("sample", total, "questions", done=done) as task:
+    total = sum(len(block.questions) for block in blocks) * config.num_candidates
+    done = total - sum(len(block.questions) for block in todo) * config.num_candidates
+    with context.progress.task("sample", total, "candidates", done=done) as task:
         if todo:
             model = context.model
             loaded = checkpoint.load(
                 policy, dtype=model.dtype, attention=model.attention, fetch=context.fetch
             )
-            for block in todo:
-                sample_block(loaded, block, config, context)
-                task.advance(len(block.questions))
+            fill(loaded, todo, config, context, task)
     return blocks
 
 
-def sample_block(
-    loaded: checkpoint.Loaded, block: Block, config: SampleSection, context: Context
+def fill(
+    loaded: checkpoint.Loaded,
+    blocks: Sequence[Block],
+    config: SampleSection,
+    context: Context,
+    task: Task,
 ) -> None:
-    """Sample and score the candidates of one block, and keep them."""
-    answered = generate(
-        loaded,
-        [student(example, "cot", context.model.prompt_style) for example in block.questions],
-        max_new_tokens=config.max_new_tokens,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        num_candidates=config.num_candidates,
-        seed=context.seed,
+    """Sample and score the candidates of all blocks, and keep each block when it is complete."""
+    how = Drawing(
+        config.max_new_tokens,
+        config.temperature,
+        config.top_p,
+        config.num_candidates,
+        context.seed,
     )
-    made = [
-        score(example, index, generated)
-        for example, row in zip(block.questions, answered, strict=True)
-        for index, generated in enumerate(row)
+    engine = engines.make(
+        config.engine,
+        loaded,
+        how,
+        in_flight=config.batch_size,
+        dtype=context.model.dtype,
+        work=context.work,
+    )
+    asked = _Asked(loaded, blocks, context.model.prompt_style)
+    made: dict[Path, dict[str, list[Candidate]]] = {block.path: {} for block in blocks}
+    for number, generated in engine.answers(asked.rows()):
+        block, example, row = asked.open.pop(number)
+        made[block.path][example.id] = judged(loaded, example, row, generated)
+        task.advance(len(generated))
+        if len(made[block.path]) == len(block.questions):
+            keep(block, made.pop(block.path))
+
+
+class _Asked:
+    """The questions of blocks as rows; what belongs to a row is kept until it is answered."""
+
+    def __init__(
+        self, loaded: checkpoint.Loaded, blocks: Sequence[Block], style: PromptStyle
+    ) -> None:
+        self._template, self._blocks, self._style = loaded.template, blocks, style
+        self.open: dict[int, tuple[Block, Example, Row]] = {}
+        """By number, those that were asked and are not answered."""
+
+    def rows(self) -> Iterator[Row]:
+        every = ((block, example) for block in self._blocks for example in block.questions)
+        for number, (block, example) in enumerate(every):
+            row = self._template.row(student(example, "cot", self._style))
+            self.open[number] = block, example, row
+            yield row
+
+
+def judged(
+    loaded: checkpoint.Loaded, example: Example, row: Row, generated: Sequence[Generated]
+) -> list[Candidate]:
+    """A question's candidates, with their log-probabilities under the policy that drew them."""
+    sums = likelihood.logprobs(loaded, row, [one.tokens for one in generated])
+    return [
+        score(example, index, one, logprob)
+        for index, (one, logprob) in enumerate(zip(generated, sums, strict=True))
     ]
+
+
+def keep(block: Block, made: Mapping[str, Sequence[Candidate]]) -> None:
+    """Write a block's candidates in the order of its questions."""
     unfinished = block.path.with_suffix(".part")
-    records.write(unfinished, made, Candidate)
+    ordered = [row for question in block.questions for row in made[question.id]]
+    records.write(unfinished, ordered, Candidate)
     unfinished.rename(block.path)
 
 
-def score(example: Example, index: int, generated: Generated) -> Candidate:
+def score(example: Example, index: int, generated: Generated, logprob: float) -> Candidate:
     """Extract the answer and judge it by the dataset's reward."""
     found = answers.extract(generated.text, truncated=generated.truncated)
     return Candidate(
@@ -166,7 +212,7 @@ def score(example: Example, index: int, generated: Generated) -> Candidate:
         status=found.status,
         score=float(judging.is_correct(example, found.value)),
         num_tokens=generated.num_tokens,
-        logprob=generated.logprob,
+        logprob=logprob,
     )
 
 

@@ -2,8 +2,8 @@
 
 One row is one (example, mode): the direct prompt with the short answer, or the reasoning prompt
 with the teacher's kept rationale; `sft.composition` says which (arXiv 2410.16198, section 3).
-Requests of kind `instruct` are learned word for word. The loss is on the answer and its
-end-of-turn alone.
+Requests of kind `instruct` are learned word for word, all answers of a conversation in one row.
+The loss is on the answers and their end-of-turn alone.
 """
 
 from collections import Counter
@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chainsight import prompts, records
+from chainsight import prompts, records, stored
 from chainsight.config import PromptStyle, SftSection
-from chainsight.context import Context
+from chainsight.context import Context, Progress, Silent
 from chainsight.errors import ChainsightError
 from chainsight.records import Example, Mode, Rationale
 from chainsight.training import loop, setup, sft
 from chainsight.training.composition import compose
 from chainsight.vlm import checkpoint
+from chainsight.vlm.prefix import IGNORED
 from chainsight.vlm.template import Row, Template, student
 
 SORTS = ("direct", "cot", "instruct")
@@ -32,6 +33,8 @@ class Rows:
     counts: Counter[tuple[str, str]]
     """Kept rows by dataset and sort."""
     num_too_long: int
+    num_turns_cut: int
+    """Exchanges at the end of conversations for which there was no room."""
 
     def metrics(self) -> dict[str, float]:
         """`num_direct` and so on; `chartqa/num_direct` where there are several datasets."""
@@ -40,7 +43,11 @@ class Rows:
         if len(datasets) > 1:
             each = {f"{d}/num_{s}": float(self.counts[d, s]) for d in datasets for s in SORTS}
             total |= {name: count for name, count in each.items() if count}
-        return total | {"num_too_long": float(self.num_too_long)}
+        return total | {
+            "num_too_long": float(self.num_too_long),
+            "num_turns_cut": float(self.num_turns_cut),
+            "num_learned_tokens": float(sum(map(num_learned, self.kept))),
+        }
 
 
 def run(
@@ -52,13 +59,21 @@ def run(
         ChainsightError: nothing to learn from, or the loss is not finite.
         CheckpointError: the base model is refused.
     """
-    known = {e.id: e for e in records.read(examples / "examples.parquet", Example)}
+    known = {e.id: e for e in stored.examples(examples / "examples.parquet")}
     reasons = {
         r.example_id: r.text for r in records.read(rationales / "rationales.parquet", Rationale)
     }
     loaded = setup.load_for_training(context.model.base, config, context)
     style = context.model.prompt_style
-    rows = build_rows(known, reasons, loaded.template, config, style=style, seed=context.seed)
+    rows = build_rows(
+        known,
+        reasons,
+        loaded.template,
+        config,
+        style=style,
+        seed=context.seed,
+        progress=context.progress,
+    )
     trainer = sft.build(loaded, rows.kept, config, context)
     curve = loop.train(trainer, "sft", trainer.num_steps)
     base = checkpoint.fingerprint(context.model.base, context.model.revision)
@@ -78,6 +93,7 @@ def build_rows(
     *,
     style: PromptStyle = "paper",
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Rows:
     """The rows of the composition, in the order of the examples.
 
@@ -93,17 +109,20 @@ def build_rows(
         )
     kept: list[Row] = []
     counts: Counter[tuple[str, str]] = Counter()
-    num_too_long = 0
+    num_too_long = num_turns_cut = 0
     chosen = compose(examples.values(), reasons, config, seed)
-    for example in examples.values():
-        for mode in chosen.modes(example):
-            answer = reasons[example.id].strip() if mode == "cot" else prompts.target(example)
-            row = make_row(example, mode, answer, template, style)
-            if len(row) > config.max_length:
-                num_too_long += 1
-                continue
-            kept.append(row)
-            counts[example.dataset, "instruct" if example.kind == "instruct" else mode] += 1
+    with (progress or Silent()).task("tokenise", len(examples), "examples") as task:
+        for example in examples.values():
+            task.advance()
+            for mode in chosen.modes(example):
+                answer = reasons[example.id].strip() if mode == "cot" else prompts.target(example)
+                row, num_cut = make_row(example, mode, answer, template, style, config.max_length)
+                if len(row) > config.max_length:
+                    num_too_long += 1
+                    continue
+                kept.append(row)
+                num_turns_cut += num_cut
+                counts[example.dataset, "instruct" if example.kind == "instruct" else mode] += 1
     if not kept and not num_too_long:
         raise ChainsightError(
             f"sft: composition {config.composition!r} leaves nothing to learn; raise "
@@ -114,7 +133,7 @@ def build_rows(
             f"sft: none of {num_too_long} rows fits into max_length {config.max_length} tokens; "
             "raise sft.max_length (a picture alone may take thousands)"
         )
-    return Rows(kept, counts, num_too_long)
+    return Rows(kept, counts, num_too_long, num_turns_cut)
 
 
 def _require_reasons(
@@ -130,8 +149,24 @@ def _require_reasons(
 
 
 def make_row(
-    example: Example, mode: Mode, answer: str, template: Template, style: PromptStyle
-) -> Row:
-    """Prompt, answer and end-of-turn as token ids."""
-    response = (*template.text_ids(answer), template.end_of_turn)
-    return template.row(student(example, mode, style), response)
+    example: Example,
+    mode: Mode,
+    answer: str,
+    template: Template,
+    style: PromptStyle,
+    max_length: int,
+) -> tuple[Row, int]:
+    """Prompt, answer and end-of-turn as token ids, with as many whole exchanges of a conversation
+    as `max_length` has room for; and how many there were too many."""
+    prompt = student(example, mode, style)
+    num_cut, turns = 0, (answer, *example.turns)
+    row = template.lesson(prompt, turns)
+    while len(row) > max_length and len(turns) > 1:
+        num_cut, turns = num_cut + 1, turns[:-2]
+        row = template.lesson(prompt, turns)
+    return row, num_cut
+
+
+def num_learned(row: Row) -> int:
+    """Tokens that count in the loss."""
+    return sum(label != IGNORED for label in row.learned)

@@ -20,7 +20,7 @@ import openai
 
 from chainsight.config import DistillSection
 from chainsight.errors import RecordError, TeacherError
-from chainsight.prompts import TEACHER_SYSTEM, segments, teacher_prompt
+from chainsight.prompts import segments, teacher_prompt, teacher_system
 from chainsight.records import Example
 from chainsight.teacher import images
 from chainsight.teacher.endpoint import NO_KEY, Endpoint
@@ -113,7 +113,7 @@ class Teacher:
         except RecordError as error:
             raise NoAnswerError(str(error)) from None
         return [
-            {"role": "system", "content": TEACHER_SYSTEM},
+            {"role": "system", "content": teacher_system(example)},
             {"role": "user", "content": _content(teacher_prompt(example), urls)},
         ]
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from chainsight.config import DistillSection
 from chainsight.errors import ConfigError
-from chainsight.prompts import TEACHER_SYSTEM, teacher_prompt
+from chainsight.prompts import teacher_prompt, teacher_system
 from chainsight.records import Example
 from chainsight.teacher import images
 
@@ -77,18 +77,20 @@ def request_key(config: DistillSection, endpoint: Endpoint, example: Example) ->
     Raises:
         RecordError: an image is none.
     """
-    first, *more = (_sent(image, config) for image in example.images)
+    sent = [_sent(image, config) for image in example.images]
     asked: dict[str, Any] = {
         "teacher": endpoint.identity,
         "model": config.teacher_model,
         "max_tokens": config.max_tokens,
         "temperature": config.temperature,
-        "system": TEACHER_SYSTEM,
+        "system": teacher_system(example),
         "prompt": teacher_prompt(example),
-        **first,
+        **(sent[0] if sent else {}),
     }
-    if more:  # one image's key is as it was before there were several: its answers are paid
-        asked["more"] = more
+    if (
+        len(sent) > 1
+    ):  # one image's key is as it was before there were several: its answers are paid
+        asked["more"] = sent[1:]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,17 +1,21 @@
-"""Rows in the order they are learned, and the batches made of them."""
+"""Rows and pairs as groups that share their prompt, ready for a forward pass."""
 
-import math
-import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+import io
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
+from PIL import Image
 
-from chainsight.vlm.prefix import IGNORED
-from chainsight.vlm.template import Row, Template
+from chainsight.training.plan import Forward, Part
+from chainsight.vlm.checkpoint import Loaded
+from chainsight.vlm.grouping import Batch, alone, batch, merge
+from chainsight.vlm.prefix import IGNORED, Group
+from chainsight.vlm.template import Prompt, Row
 
-Batch = dict[str, Any]
+Share = Literal["picture", "question", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -25,93 +29,113 @@ class PairRow:
         return max(len(self.chosen), len(self.rejected))
 
 
-def order(
-    lengths: Sequence[int], *, seed: int, epochs: float, batch_size: int, max_steps: int | None
-) -> list[int]:
-    """The row numbers of a whole training, `batch_size` of them an optimizer step.
-
-    Each epoch is its own seeded permutation. Within a step the rows go from long to short, so
-    that the forward passes it is cut into pad little; the step's gradient is the same.
-    """
-    total = math.ceil(len(lengths) * epochs)
-    rows: list[int] = []
-    for epoch in range(math.ceil(epochs)):
-        permutation = list(range(len(lengths)))
-        random.Random(f"{seed}/{epoch}").shuffle(permutation)  # noqa: S311
-        rows += permutation
-    rows = rows[: min(total, (max_steps or total) * batch_size)]
-    steps = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    return [row for step in steps for row in sorted(step, key=lambda r: (-lengths[r], r))]
-
-
-def deal(numbers: Sequence[int], size: int, *, rank: int, num_ranks: int) -> list[list[Batch]]:
-    """The forward batches of one of several processes, as the collators' items.
-
-    The batches are those of one process, dealt in turn: an optimizer step sees the same rows in
-    the same company whatever the number of processes, and equally long ones at the same time.
-    All processes must take part in each forward pass, so where the last round doesn't come out
-    even the rest get a ghost: a row whose labels are struck out, and which no count includes. Its
-    loss and its gradient are zero.
-    """
-    batches = [
-        [{"row": number, "ghost": False} for number in numbers[start : start + size]]
-        for start in range(0, len(numbers), size)
+def sharing(rows: Sequence[Row], share: Share) -> list[Hashable]:
+    """What a row must have in common with another one to stand in its unit."""
+    if share == "nothing":
+        return list(range(len(rows)))
+    questions = [row.key.rpartition("/")[0] or row.key for row in rows]  # without the mode
+    if share == "question":
+        return list(questions)
+    pictures: dict[int, tuple[bytes, ...]] = {}
+    for row in rows:
+        if id(row.images) not in pictures:  # rows of one example have them in common
+            pictures[id(row.images)] = picture(row)
+    return [
+        pictures[id(row.images)] or question for row, question in zip(rows, questions, strict=True)
     ]
-    num_missing = -len(batches) % num_ranks
-    batches += [[{"row": numbers[-1], "ghost": True}] for _ in range(num_missing)]
-    return batches[rank::num_ranks]
 
 
-def sft_collator(template: Template, rows: Sequence[Row]) -> Callable[[list[Batch]], Batch]:
-    """Makes batches of rows named by {"row": number, "ghost": whether it is a ghost}."""
-
-    def collate(picked: list[Batch]) -> Batch:
-        batch = template.collate([rows[item["row"]] for item in picked])
-        return _trimmed(_struck(batch, picked))
-
-    return collate
+def picture(row: Row) -> tuple[bytes, ...]:
+    """Tells a row's pictures from others'; they are read for it."""
+    return tuple(hashlib.sha256(image).digest() for image in row.images)
 
 
-def dpo_collator(
-    template: Template, pairs: Sequence[PairRow], reference: Mapping[int, tuple[float, float]]
-) -> Callable[[list[Batch]], Batch]:
-    """Makes batches of 2B rows, all chosen before all rejected, with what the reference says.
-
-    `reference_logps` is [2B] in the same order, or absent while `reference` lacks a pair;
-    `num_pairs` is B, or 0 for a ghost.
-    """
-
-    def collate(picked: list[Batch]) -> Batch:
-        numbers = [item["row"] for item in picked]
-        both = [pairs[n].chosen for n in numbers] + [pairs[n].rejected for n in numbers]
-        batch = _trimmed(_struck(template.collate(both), picked))
-        batch["num_pairs"] = 0 if _is_ghost(picked) else len(picked)
-        if all(n in reference for n in numbers):
-            logps = [reference[n][0] for n in numbers] + [reference[n][1] for n in numbers]
-            batch["reference_logps"] = torch.tensor(logps, dtype=torch.float32)
-        return batch
-
-    return collate
+def num_learned(row: Row) -> int:
+    """How many tokens of a row are learned."""
+    return sum(label != IGNORED for label in row.learned)
 
 
-def _is_ghost(picked: list[Batch]) -> bool:
-    return any(item.get("ghost", False) for item in picked)
+def tokens(rows: Sequence[Row], part: Part) -> int:
+    """About how many tokens a part takes: one prompt and all responses."""
+    return len(rows[part[0]].prompt_ids) + sum(len(rows[n].response_ids) for n in part)
 
 
-def _struck(batch: Batch, picked: list[Batch]) -> Batch:
-    """Without labels if these are ghosts."""
-    if not _is_ghost(picked):
-        return batch
-    return batch | {"labels": torch.full_like(batch["labels"], IGNORED)}
+def pair_tokens(pairs: Sequence[PairRow], part: Part) -> int:
+    """Likewise, of pairs."""
+    sides = [side for n in part for side in (pairs[n].chosen, pairs[n].rejected)]
+    return tokens(sides, tuple(range(len(sides))))
 
 
-def _trimmed(batch: Batch) -> Batch:
-    """Ask the model for logits only where labels are, and cut the labels to match.
+class Maker:
+    """Makes batches of a model's rows."""
 
-    All rows end together, so this is the longest response and the token before it.
-    """
-    labels = batch["labels"]
-    columns = (labels != IGNORED).any(0).nonzero()
-    first = int(columns[0]) if len(columns) else labels.shape[1]
-    keep = labels.shape[1] - first + 1
-    return batch | {"labels": labels[:, -keep:], "logits_to_keep": keep}
+    def __init__(self, loaded: Loaded, share: Share, *, pictured: bool) -> None:
+        """`pictured`: each batch has a picture, be it a blank one beside the rows."""
+        self.loaded, self.share, self.pictured = loaded, share, pictured
+
+    def groups(self, rows: Sequence[Row]) -> list[Group]:
+        """The groups of one part, whose branches are `rows` in their order."""
+        if self.share == "nothing":
+            return [alone(row) for row in rows]
+        return merge(rows, self.loaded.template.image_id)
+
+    def batch(self, groups: list[Group]) -> Batch:
+        """The groups as a model takes them.
+
+        Ranks must all use the same weights at the same time: weights that are cut up are gathered
+        by all, and gradients of which a rank has none would be summed by the others alone. So
+        where there are several, a pass without pictures, or without anything, takes a blank one
+        along. Nothing of it is learned, and no other token sees it.
+        """
+        if not groups or (self.pictured and not any(group.images for group in groups)):
+            groups = [*groups, self.blank()]
+        return batch(self.loaded, groups)
+
+    def blank(self) -> Group:
+        """A question about nothing with a blank picture, and no answer."""
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8), "white").save(file, format="PNG")
+        row = self.loaded.template.row(Prompt("blank", "", (file.getvalue(),)))
+        return Group(row.prompt_ids, (), row.images, row.key)
+
+    def rows(self, rows: Sequence[Row], forward: Forward) -> Batch:
+        """The batch of an SFT forward pass."""
+        parts = ([rows[n] for n in part] for part in forward)
+        return self.batch([group for part in parts for group in self.groups(part)])
+
+    def pairs(self, pairs: Sequence[PairRow], forward: Forward) -> "PairBatch":
+        """The batch of a DPO forward pass; a response that several pairs have stands there once."""
+        groups: list[Group] = []
+        responses: list[Row] = []
+        places: list[tuple[int, int]] = []
+        for part in forward:
+            found: dict[Hashable, int] = {}
+            first = len(responses)
+            for pair in (pairs[n] for n in part):
+                both = []
+                for row in (pair.chosen, pair.rejected):
+                    kind = (tuple(row.prompt_ids), tuple(row.response_ids))
+                    both.append(found.setdefault(kind, len(responses)))
+                    if both[-1] == len(responses):
+                        responses.append(row)
+                places.append((both[0], both[1]))
+            groups += self.groups(responses[first:])
+        sides = torch.tensor(places, dtype=torch.long).reshape(-1, 2)
+        return PairBatch(self.batch(groups), sides[:, 0], sides[:, 1], tuple(responses))
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """A DPO forward pass; M branches, B pairs."""
+
+    batch: Batch
+    chosen: torch.Tensor
+    """[B]: the branch that is each pair's chosen response."""
+    rejected: torch.Tensor
+    responses: tuple[Row, ...]
+    """[M]: what the branches are."""
+
+    def to(self, device: torch.device) -> "PairBatch":
+        """The same on another device."""
+        chosen, rejected = self.chosen.to(device), self.rejected.to(device)
+        return replace(self, batch=self.batch.to(device), chosen=chosen, rejected=rejected)

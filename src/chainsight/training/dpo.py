@@ -1,87 +1,103 @@
-"""Direct preference optimisation: TRL's loop on pairs, the reference computed once beforehand."""
+"""Direct preference optimisation: TRL's loop on prompts with all responses that pairs have.
 
-import json
-import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+Vision tower and projector are frozen, so pictures are encoded once, without a gradient, for the
+policy and for what it is compared with.
+"""
+
+import contextlib
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from datasets import Dataset  # type: ignore[import-untyped]
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from chainsight.config import DpoSection
 from chainsight.context import Context
-from chainsight.training import loop, objectives, parallel, setup
-from chainsight.training.data import PairRow, dpo_collator, order
+from chainsight.training import data, feed, loop, objectives, parallel, plan, setup
+from chainsight.training.data import PairBatch, PairRow
+from chainsight.training.plan import Forward, Part
+from chainsight.training.reference import Scores
+from chainsight.vlm import prefix
 from chainsight.vlm.checkpoint import Loaded, quiet
-from chainsight.vlm.prefix import IGNORED
-
-NOT_FOR_THE_MODEL = frozenset({"labels", "num_pairs", "reference_logps"})
+from chainsight.vlm.grouping import Batch
 
 
-class DpoLoop(loop.Loop, DPOTrainer):  # type: ignore[misc]
-    """Mean of the sigmoid loss over an optimizer batch's pairs, plus the optional SFT term.
+class DpoLoop(loop.Loop[PairBatch], DPOTrainer):  # type: ignore[misc]
+    """Mean of the sigmoid loss over an optimizer step's pairs, plus the optional SFT term.
 
-    TRL holds a second model as reference and refuses to precompute its log-probabilities for
-    pictures; ours are computed once, by `fill_reference`, and arrive with the batch.
+    TRL's own reference is not used: it takes each pair's pictures and prompt through four more
+    rows, and cannot be computed beforehand where there are pictures.
     """
 
     section: DpoSection
-    reference: dict[int, tuple[float, float]]
-    num_chosen_tokens: torch.Tensor
+    pairs: Sequence[PairRow]
+    frozen: Any = None
+    """The second model, if the reference is one."""
+    scores: Scores
+    """What the reference says, if it was asked beforehand."""
 
-    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset  # rows are tokenised already
 
-    def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+    def _precompute_ref_logps(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
 
-    def _get_num_items_in_batch(self, batches: list[Any], device: torch.device) -> torch.Tensor:
-        labels = [batch["labels"] for batch in batches]
-        chosen = [(part[: len(part) // 2] != IGNORED).sum() for part in labels]
-        self.num_chosen_tokens = parallel.total(torch.stack(chosen).sum().to(device))
-        num_pairs = sum(batch["num_pairs"] for batch in batches)
-        return parallel.total(torch.tensor(num_pairs, device=device))
+    def tokens(self, part: Part) -> int:
+        """About how many tokens `part` takes."""
+        return data.pair_tokens(self.pairs, part)
 
-    def scores(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weighted log-probabilities of all responses, [2B], and the logits behind them."""
-        labels = inputs["labels"]
-        given = {k: v for k, v in inputs.items() if k not in NOT_FOR_THE_MODEL}
-        logits = model(**given, use_cache=False).logits
-        weights = objectives.token_weights(labels, self.section.token_weights)
-        return objectives.sequence_logps(logits, labels, weights), logits
+    def make(self, forward: Forward) -> PairBatch:
+        """The batch of a forward pass."""
+        return self.maker.pairs(self.pairs, forward)
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor:
-        """The part of the batch's loss that these pairs give."""
-        assert not return_outputs, "there is no evaluation in the loop"
-        assert num_items_in_batch is not None
-        logps, logits = self.scores(model, inputs)
-        policy_chosen, policy_rejected = logps.chunk(2)
-        reference_chosen, reference_rejected = inputs["reference_logps"].chunk(2)
+    def part_of_loss(self, model: Any, inputs: PairBatch, step: tuple[Part, ...]) -> torch.Tensor:
+        """What a forward pass adds to the step's loss."""
+        encoded = self.encode(inputs.batch)
+        reference = self.reference(inputs, encoded)
+        logps = self.logps(model, inputs.batch, encoded)
+        policy = self.sums(logps, inputs.batch)
         result = objectives.dpo_loss(
-            policy_chosen, policy_rejected, reference_chosen, reference_rejected, self.section.beta
+            policy[inputs.chosen],
+            policy[inputs.rejected],
+            reference[inputs.chosen],
+            reference[inputs.rejected],
+            self.section.beta,
         )
-        if not inputs["num_pairs"]:
-            result = objectives.DpoLoss(*(per_pair * 0 for per_pair in result))  # a ghost
-        loss = result.loss.sum() / num_items_in_batch
+        self._record(result)
+        loss = result.loss.sum() / sum(map(len, step))
         if self.section.sft_weight:
-            half = len(logits) // 2
-            chosen = objectives.sft_loss(
-                logits[:half], inputs["labels"][:half], self.num_chosen_tokens
-            )
-            loss = loss + self.section.sft_weight * chosen
-        self._record(result, inputs["num_pairs"])
-        return loss * parallel.num_ranks()
+            chosen = [self.pairs[n].chosen for part in step for n in part]
+            plain = prefix.branch_sums(logps, inputs.batch.layout)[inputs.chosen]
+            sft = objectives.sft_loss(plain, sum(map(data.num_learned, chosen)))
+            loss = loss + self.section.sft_weight * sft
+        return loss
 
-    def _record(self, result: objectives.DpoLoss, num_pairs: int) -> None:
+    def encode(self, batch: Batch) -> dict[str, Any]:
+        """The pictures' features, for all models of this pass."""
+        with torch.no_grad():
+            return self.maker.loaded.family.encode(self.model, batch.pictures)
+
+    def logps(self, model: Any, batch: Batch, encoded: dict[str, Any]) -> torch.Tensor:
+        """Log-probabilities of all learned tokens, [K]."""
+        return prefix.score(model, batch.arguments(encoded))
+
+    def sums(self, logps: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Weighted log-probabilities of all responses, [M]."""
+        weights = objectives.token_weights(batch.layout.owners, self.section.token_weights)
+        return prefix.branch_sums(logps * weights, batch.layout)
+
+    def reference(self, inputs: PairBatch, encoded: dict[str, Any]) -> torch.Tensor:
+        """What the model that the training began with says of all responses, [M]."""
+        if setup.reference(self.section) == "cache":
+            return self.scores.of(inputs.responses).to(self.args.device)
+        model = self.model if self.frozen is None else self.frozen
+        switched_off = model.disable_adapter() if self.frozen is None else contextlib.nullcontext()
+        with torch.no_grad(), switched_off:
+            return self.sums(self.logps(model, inputs.batch, encoded), inputs.batch)
+
+    def _record(self, result: objectives.DpoLoss) -> None:
         chosen, rejected = result.chosen_rewards, result.rejected_rewards
         values = {
             "rewards/chosen": chosen,
@@ -92,95 +108,60 @@ class DpoLoop(loop.Loop, DPOTrainer):  # type: ignore[misc]
         if self.section.sft_weight:
             values["dpo_loss"] = result.loss.detach()
         for name, per_pair in values.items():
-            self.curves[name].extend(per_pair[:num_pairs])
+            self.curves[name].extend(per_pair)
 
-    def fill_reference(self, numbers: Sequence[int], kept: Path) -> None:
-        """Score every pair with the model as it is now, before the first step.
+    def ask_beforehand(self) -> None:
+        """Score every response with the model as it is now, before the first step.
 
-        In the very batches of the first epoch: so the first step's policy equals the reference
-        to the last bit. The ranks take turns; the leader appends all scores to `kept`, and those
-        found there are not made again.
+        In the very passes of the training: so the first step's policy equals the reference to
+        the last bit. The ranks take turns; scores that are kept already are not made again.
         """
-        found = dict(_read_scores(kept)) if parallel.leads() else {}
-        self.reference.update(parallel.agreed(found))
-        todo = list(_unscored(numbers, self.args.per_device_train_batch_size, self.reference))
-        progress = self.context.progress.task(
-            "reference", len(set(numbers)), "pairs", done=len(self.reference)
-        )
+        self.scores.read()
+        todo = list(self.scores.lacking(self.passes(), self.pairs))
+        task = self.context.progress.task("reference", len(todo), "passes")
         self.model.eval()
-        with progress as task, torch.no_grad():
+        with task as progress, torch.no_grad():
             for turn in range(0, len(todo), parallel.num_ranks()):
                 own = todo[min(turn + parallel.rank(), len(todo) - 1)]  # all must go forward
-                scored = parallel.gathered(self._reference_scores(own))
-                scores = {n: pair for part in scored for n, pair in part.items()}
-                if parallel.leads():
-                    _append_scores(kept, scores)
-                self.reference.update(scores)
-                task.advance(len(scores))
+                self.scores.add(*self._scored(own))
+                progress.advance(min(parallel.num_ranks(), len(todo) - turn))
         parallel.settle(self.model)
 
-    def _reference_scores(self, numbers: Sequence[int]) -> dict[int, tuple[float, float]]:
-        inputs = self._prepare_inputs(self.data_collator([{"row": n} for n in numbers]))
+    def _scored(self, forward: Forward) -> tuple[Any, torch.Tensor]:
+        inputs = self.make(forward).to(self.args.device)
         with self.accelerator.autocast():  # the loop's own precision
-            chosen, rejected = self.scores(self.model, inputs)[0].float().chunk(2)
-        return dict(zip(numbers, zip(chosen.tolist(), rejected.tolist(), strict=True), strict=True))
-
-
-def _append_scores(kept: Path, scores: dict[int, tuple[float, float]]) -> None:
-    with kept.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps([number, *pair]) + "\n" for number, pair in scores.items())
-
-
-def _read_scores(kept: Path) -> Iterator[tuple[int, tuple[float, float]]]:
-    if not kept.exists():
-        return
-    whole = kept.read_text(encoding="utf-8")
-    whole = whole[: whole.rfind("\n") + 1]  # a kill may have cut the last line
-    kept.write_text(whole, encoding="utf-8")
-    for line in whole.splitlines():
-        number, chosen, rejected = json.loads(line)
-        yield number, (chosen, rejected)
-
-
-def _unscored(
-    numbers: Sequence[int], size: int, known: dict[int, tuple[float, float]]
-) -> Iterator[list[int]]:
-    """The training's forward batches, without those of which every pair is known."""
-    seen = set(known)
-    for start in range(0, len(numbers), size):
-        batch = list(dict.fromkeys(numbers[start : start + size]))
-        if not seen.issuperset(batch):
-            seen.update(batch)
-            yield batch
+            logps = self.logps(self.model, inputs.batch, self.encode(inputs.batch))
+            return inputs.responses, self.sums(logps, inputs.batch)
 
 
 def build(
     loaded: Loaded, pairs: Sequence[PairRow], config: DpoSection, context: Context
 ) -> DpoLoop:
     """The trainer of `pairs`, ready for `loop.train`; `num_steps` is set on it."""
-    setup.prepare(loaded.model, freeze=(setup.VISION, setup.PROJECTOR))
-    numbers = order(
-        [len(pair) for pair in pairs],
-        seed=context.seed,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        max_steps=config.max_steps,
-    )
-    num_steps = math.ceil(len(numbers) / config.batch_size)
+    setup.prepare(loaded.model, freeze=(loaded.family.vision, loaded.family.projector))
+    units = plan.units(data.sharing([pair.chosen for pair in pairs], config.share))
+    steps = setup.steps(units, config, context)
     shared = setup.arguments(
-        config, context, learning_rate=config.learning_rate, num_steps=num_steps
+        config, context, learning_rate=config.learning_rate, num_steps=len(steps)
     )
-    reference: dict[int, tuple[float, float]] = {}
+    kind = setup.reference(config)
+    second = copy.deepcopy(loaded.model).requires_grad_(False) if kind == "model" else None
     with quiet():
         trainer = DpoLoop(
             model=loaded.model,
             args=DPOConfig(**shared, beta=config.beta, precompute_ref_log_probs=True),
-            train_dataset=Dataset.from_dict({"row": numbers}),
-            data_collator=dpo_collator(loaded.template, pairs, reference),
+            train_dataset=feed.numbered(steps),
+            data_collator=feed.only,
             processing_class=loaded.processor,
             peft_config=setup.adapters(loaded.model, config),
         )
-    trainer.begin(context, vision_learning_rate=0.0)
-    trainer.section, trainer.reference, trainer.num_steps = config, reference, num_steps
-    trainer.fill_reference(numbers, context.work / "reference.jsonl")
+    trainer.section, trainer.pairs, trainer.frozen = config, pairs, second
+    maker = data.Maker(loaded, config.share, pictured=parallel.num_ranks() > 1)
+    trainer.begin(context, steps, maker, vision_learning_rate=0.0)
+    if second is not None and setup.sharded(context):
+        parallel.shard(second, trainer.args.device)
+    if kind == "cache":
+        made_by = f"{setup.digest(loaded)}/{context.model.dtype}/{config.token_weights}"
+        trainer.scores = Scores(context.work / "reference.jsonl", made_by)
+        trainer.ask_beforehand()
     return trainer

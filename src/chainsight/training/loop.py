@@ -1,36 +1,40 @@
-"""What SFT and DPO add to TRL's trainers: our batches, learning rates, checkpoints and curves."""
+"""What SFT and DPO add to TRL's trainers: our passes, learning rates, checkpoints and curves."""
 
-import itertools
+import contextlib
 import json
 import math
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
+from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
 
 from chainsight.context import Context
 from chainsight.errors import ChainsightError
-from chainsight.training import parallel, resume
-from chainsight.training.data import deal
-from chainsight.training.setup import VISION, adapter_of, sharded
+from chainsight.training import parallel, plan, resume
+from chainsight.training.data import Maker
+from chainsight.training.feed import Inputs, ahead
+from chainsight.training.plan import Forward, Part
+from chainsight.training.setup import adapter_of, sharded
 from chainsight.vlm import checkpoint
 
 NOT_A_CURVE = frozenset({"epoch", "step", "total_flos"})
 
 
-class Loop:
+class Loop(Generic[Inputs]):
     """Mixed into a TRL trainer, before it in the order of classes.
 
-    The loss functions divide by the size of the whole optimizer batch (`_get_num_items_in_batch`,
-    summed over the ranks), so the accumulation steps must not be divided by again; and they
-    multiply by the number of ranks, whose gradients are averaged afterwards.
+    To the trainer a batch is the number of an optimizer step; its forward passes and what they
+    accumulate is ours. Each pass gives its part of the step's loss, divided by counts of the whole
+    step over all ranks, which the plan tells every rank; gradients are averaged over the ranks, so
+    the parts are multiplied by their number.
     """
 
     # What the trainer beside us provides.
@@ -44,19 +48,99 @@ class Loop:
     data_collator: Any
 
     vision_learning_rate = 0.0
-    num_steps = 0
-    """Optimizer steps of the whole training."""
     context: Context
+    maker: Maker
+    steps: Sequence[tuple[Part, ...]] = ()
+    """The parts of each optimizer step of the whole training."""
+    batches: Iterator[tuple[Inputs, bool]] | None = None
+    """This rank's batches from the step under way on, and whether each is its step's last."""
 
-    def begin(self, context: Context, vision_learning_rate: float) -> None:
+    def begin(
+        self,
+        context: Context,
+        steps: Sequence[tuple[Part, ...]],
+        maker: Maker,
+        vision_learning_rate: float,
+    ) -> None:
         """Set what the trainer's own constructor does not know."""
-        self.context = context
+        self.context, self.steps, self.maker = context, steps, maker
         self.vision_learning_rate = vision_learning_rate
-        self.loss_is_scaled_for_ga = True
         if sharded(context):
             parallel.shard(self.model, self.args.device)
+            register_fsdp_forward_method(self.model, "get_image_features")
             self.is_distributed_loading_by_transformers = True  # so it's not wrapped once more
         self.curves: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return len(self.steps)
+
+    def tokens(self, part: Part) -> int:
+        """About how many tokens `part` takes."""
+        raise NotImplementedError
+
+    def make(self, forward: Forward) -> Inputs:
+        """The batch of a forward pass."""
+        raise NotImplementedError
+
+    def part_of_loss(self, model: Any, inputs: Inputs, step: tuple[Part, ...]) -> torch.Tensor:
+        """What a forward pass adds to the step's loss."""
+        raise NotImplementedError
+
+    def passes(self) -> Iterator[Forward]:
+        """All ranks' forward passes of the whole training, dealt in turn."""
+        for step in self.steps:
+            yield from self.dealt(step)
+
+    def dealt(self, step: tuple[Part, ...]) -> list[Forward]:
+        """All ranks' forward passes of a step."""
+        size = self.args.per_device_train_batch_size
+        return plan.deal(step, self.tokens, size=size, num_ranks=parallel.num_ranks())
+
+    def _own_passes(self, start: int) -> Iterator[tuple[Forward, bool]]:
+        for step in self.steps[start:]:
+            own = self.dealt(step)[parallel.rank() :: parallel.num_ranks()]
+            yield from ((forward, n == len(own) - 1) for n, forward in enumerate(own))
+
+    def _own_batches(self, start: int) -> Iterator[tuple[Inputs, bool]]:
+        def make(own: tuple[Forward, bool]) -> tuple[Inputs, bool]:
+            return self.make(own[0]), own[1]
+
+        passes = self._own_passes(start)
+        return ahead(make, passes) if self.args.device.type == "cuda" else map(make, passes)
+
+    def training_step(self, model: Any, number: int, *_: Any) -> torch.Tensor:
+        """Run this rank's passes of step `number`, forward and backward; its part of the loss."""
+        if self.batches is None:
+            self.batches = self._own_batches(number)
+        model.train()
+        total = torch.zeros((), device=self.args.device)
+        last = False
+        while not last:
+            inputs, last = next(self.batches)
+            with self._summing_up(model, last):
+                with self.accelerator.autocast():
+                    part = self.part_of_loss(model, inputs.to(self.args.device), self.steps[number])
+                part = part * parallel.num_ranks()
+                self.accelerator.backward(part)
+            total += part.detach()
+        return total
+
+    def _summing_up(self, model: Any, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Ranks exchange gradients after the last pass; where weights are cut up, after each: a
+        GPU would have to hold all gradients, not its piece of them."""
+        if last or sharded(self.context):
+            return contextlib.nullcontext()
+        waiting: contextlib.AbstractContextManager[Any] = self.accelerator.no_sync(model)
+        return waiting
+
+    def _get_num_items_in_batch(self, *_: Any, **__: Any) -> None:
+        """The plan knows."""
+
+    def floating_point_ops(self, inputs: int) -> int:  # noqa: ARG002
+        """Not counted: the trainer's formula takes rows of a padded batch."""
+        return 0
 
     def _move_model_to_device(self, *_: Any, **__: Any) -> None:
         """The model was loaded where it belongs: a GPU may have room for its piece alone."""
@@ -68,10 +152,11 @@ class Loop:
         """AdamW with the vision tower's own learning rate."""
         if self.optimizer is None:
             decayed = set(self.get_decay_parameter_names(self.model))  # type: ignore[attr-defined]
+            vision = self.maker.loaded.family.vision
             groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
             for name, parameter in self.model.named_parameters():
                 if parameter.requires_grad:
-                    kind = (VISION.search(name) is not None, name not in decayed)
+                    kind = (vision.search(name) is not None, name not in decayed)
                     groups.setdefault(kind, []).append(parameter)
             maker, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)  # type: ignore[attr-defined]
             rates = {False: self.args.learning_rate, True: self.vision_learning_rate}
@@ -87,22 +172,8 @@ class Loop:
         return self.optimizer
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """This rank's batches in our order; the trainer would repeat rows to even them out."""
-        batches = deal(
-            list(self.train_dataset["row"]),
-            self.args.per_device_train_batch_size,
-            rank=parallel.rank(),
-            num_ranks=parallel.num_ranks(),
-        )
-        items = list(itertools.chain.from_iterable(batches))
-        ends = list(itertools.accumulate(map(len, batches)))
-        places = [list(range(end - len(b), end)) for b, end in zip(batches, ends, strict=True)]
-        return DataLoader(
-            items,  # type: ignore[arg-type]  # a list is a data set, too
-            batch_sampler=places,
-            collate_fn=self.data_collator,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
+        """The steps, the same on all ranks."""
+        return DataLoader(self.train_dataset, collate_fn=self.data_collator)
 
     def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = super()._get_grad_norm(*args, **kwargs)  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,23 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from trl.trainer.utils import disable_dropout_in_model
 
-from chainsight.config import TrainingSection
+from chainsight.config import DpoSection, TrainingSection
 from chainsight.context import Context
 from chainsight.errors import ConfigError
-from chainsight.training import parallel
-from chainsight.vlm import checkpoint
+from chainsight.training import parallel, plan
+from chainsight.vlm import checkpoint, prefix
 
-VISION = re.compile(r"(^|\.)(vision_tower|vision_model|visual)\.")
-PROJECTOR = re.compile(r"(^|\.)(multi_modal_projector|image_newline)(\.|$)")
 CURVE_POINTS = 200
 """About as many points are kept of each curve."""
 
 
 def prepare(model: torch.nn.Module, *, freeze: tuple[re.Pattern[str], ...]) -> None:
-    """Switch dropout off and freeze the parameters whose name matches one of `freeze`."""
+    """Switch dropout off and freeze the parameters whose name matches one of `freeze`.
+
+    Raises:
+        CheckpointError: the model was loaded with an attention that keeps no branches apart.
+    """
+    prefix.require(model)
     disable_dropout_in_model(model)
     for module in model.modules():
         if hasattr(module, "attention_dropout"):
@@ -45,13 +49,41 @@ def load_for_training(
     kind: dict[str, Any] = {
         "revision": revision,
         "dtype": dtype,
-        "attention": context.model.attention,
+        "attention": prefix.implementation(context.model.attention),
         "fetch": context.fetch,
     }
     if sharded(context) and not parallel.leads():
         return checkpoint.outline(ref, **kind)
     device = torch.device("cpu") if sharded(context) else None  # only its piece comes to the GPU
     return checkpoint.load(ref, **kind, device=device)
+
+
+def steps(
+    units: Sequence[plan.Part], config: TrainingSection, context: Context
+) -> list[tuple[plan.Part, ...]]:
+    """The optimizer steps of a training (`plan.steps`)."""
+    return plan.steps(
+        units,
+        seed=context.seed,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        max_steps=config.max_steps,
+    )
+
+
+def reference(config: DpoSection) -> str:
+    """Where the reference comes from: `auto` decided."""
+    if config.reference != "auto":
+        return config.reference
+    return "adapter" if config.tuning == "lora" and config.epochs <= 1 else "cache"
+
+
+def digest(loaded: checkpoint.Loaded) -> str:
+    """What identifies the weights that were loaded; the leader's, who has compared them."""
+    if not parallel.leads():
+        return parallel.agreed("")
+    seal = checkpoint.check_files(loaded.folder, digests=False)
+    return parallel.agreed(checkpoint.content_digest(loaded.folder, seal))
 
 
 def kept_on(
@@ -115,15 +147,15 @@ def arguments(
 ) -> dict[str, Any]:
     """The keyword arguments that SFTConfig and DPOConfig share.
 
+    A step's forward passes and their accumulation are ours: to the trainer it is one batch.
+
     Raises:
-        ConfigError: the optimizer's batch cannot be dealt evenly to the processes.
+        ConfigError: there are more processes than rows in an optimizer step.
     """
-    num_ranks = parallel.num_ranks()
-    if config.batch_size % (config.device_batch_size * num_ranks):
+    if config.batch_size < parallel.num_ranks():
         raise ConfigError(
-            f"batch_size {config.batch_size} is not a multiple of device_batch_size "
-            f"{config.device_batch_size} x {num_ranks} processes; change one of them, or set "
-            "platform.processes"
+            f"batch_size {config.batch_size} is less than {parallel.num_ranks()} processes, of "
+            "which some would learn nothing; raise it, or set platform.processes"
         )
     log_every = max(
         n
@@ -134,8 +166,8 @@ def arguments(
     return {
         "output_dir": str(context.work / "checkpoints"),
         "per_device_train_batch_size": config.device_batch_size,
-        "gradient_accumulation_steps": config.batch_size // (config.device_batch_size * num_ranks),
-        "num_train_epochs": 1,  # the order of rows already holds all epochs
+        "gradient_accumulation_steps": 1,
+        "num_train_epochs": 1,  # the plan already holds all epochs
         "learning_rate": learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": math.ceil(config.warmup_ratio * num_steps),
@@ -158,8 +190,5 @@ def arguments(
         "use_cpu": not cuda,
         "ddp_find_unused_parameters": True,  # a LLaVA skips its tower's last layer
         "ddp_broadcast_buffers": False,  # none of them changes
-        "accelerator_config": {
-            # Deferred, each GPU would have to hold all gradients, not its piece of them.
-            "gradient_accumulation_kwargs": {"sync_each_batch": sharded(context)}
-        },
+        **config.trainer,
     }

@@ -1,69 +1,60 @@
-"""Supervised fine-tuning: TRL's loop on rows of (prompt, answer and end-of-turn)."""
+"""Supervised fine-tuning: TRL's loop on prompts and all answers to them that are learned."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from datasets import Dataset  # type: ignore[import-untyped]
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from chainsight.config import SftSection
 from chainsight.context import Context
-from chainsight.training import loop, objectives, parallel, setup
-from chainsight.training.data import order, sft_collator
+from chainsight.training import data, feed, loop, objectives, parallel, plan, setup
+from chainsight.training.plan import Forward, Part
+from chainsight.vlm import prefix
 from chainsight.vlm.checkpoint import Loaded, quiet
-from chainsight.vlm.prefix import IGNORED
+from chainsight.vlm.grouping import Batch
 from chainsight.vlm.template import Row
 
 
-class SftLoop(loop.Loop, SFTTrainer):  # type: ignore[misc]
-    """Token mean of the cross entropy over an optimizer batch's labels."""
+class SftLoop(loop.Loop[Batch], SFTTrainer):  # type: ignore[misc]
+    """Token mean of the cross entropy over an optimizer step's labels."""
 
-    def _get_num_items_in_batch(self, batches: list[Any], device: torch.device) -> torch.Tensor:
-        counts = [(batch["labels"] != IGNORED).sum() for batch in batches]
-        return parallel.total(torch.stack(counts).sum().to(device))
+    rows: Sequence[Row]
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor:
-        """The part of the batch's loss that these rows give."""
-        assert not return_outputs, "there is no evaluation in the loop"
-        labels = inputs.pop("labels")
-        logits = model(**inputs, use_cache=False).logits
-        loss = objectives.sft_loss(logits, labels, num_items_in_batch)
-        return loss * parallel.num_ranks()
+    def tokens(self, part: Part) -> int:
+        """About how many tokens `part` takes."""
+        return data.tokens(self.rows, part)
+
+    def make(self, forward: Forward) -> Batch:
+        """The batch of a forward pass."""
+        return self.maker.rows(self.rows, forward)
+
+    def part_of_loss(self, model: Any, inputs: Batch, step: tuple[Part, ...]) -> torch.Tensor:
+        """What a forward pass adds to the step's loss."""
+        num_tokens = sum(data.num_learned(self.rows[n]) for part in step for n in part)
+        return objectives.sft_loss(prefix.score(model, inputs.arguments()), num_tokens)
 
 
 def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Context) -> SftLoop:
     """The trainer of `rows`, ready for `loop.train`; `num_steps` is set on it."""
-    frozen = () if config.vision_learning_rate else (setup.VISION,)
+    frozen = () if config.vision_learning_rate else (loaded.family.vision,)
     setup.prepare(loaded.model, freeze=frozen)
-    numbers = order(
-        [len(row) for row in rows],
-        seed=context.seed,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        max_steps=config.max_steps,
-    )
-    num_steps = math.ceil(len(numbers) / config.batch_size)
+    units = plan.units(data.sharing(rows, config.share))
+    steps = setup.steps(units, config, context)
     shared = setup.arguments(
-        config, context, learning_rate=config.learning_rate, num_steps=num_steps
+        config, context, learning_rate=config.learning_rate, num_steps=len(steps)
     )
     with quiet():
         trainer = SftLoop(
             model=loaded.model,
             args=SFTConfig(**shared, dataset_kwargs={"skip_prepare_dataset": True}),
-            train_dataset=Dataset.from_dict({"row": numbers}),
-            data_collator=sft_collator(loaded.template, rows),
+            train_dataset=feed.numbered(steps),
+            data_collator=feed.only,
             processing_class=loaded.processor,
             peft_config=setup.adapters(loaded.model, config),
         )
-    trainer.begin(context, config.vision_learning_rate)
-    trainer.num_steps = num_steps
+    trainer.rows = rows
+    maker = data.Maker(loaded, config.share, pictured=parallel.num_ranks() > 1)
+    trainer.begin(context, steps, maker, config.vision_learning_rate)
     return trainer

@@ -8,8 +8,8 @@ from chainsight.answers import Reading
 from chainsight.config import PromptStyle
 from chainsight.records import Example, Mode
 from chainsight.vlm.checkpoint import Loaded
-from chainsight.vlm.sampling import generate
-from chainsight.vlm.template import student
+from chainsight.vlm.sampling import Drawing, Generated, stream
+from chainsight.vlm.template import Prompt, Row, student
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,36 @@ def ask(
     max_new_tokens: int,
     batch_size: int,
 ) -> Iterator[Reply]:
-    """Greedy answers, one an example, in order. Their references are not looked at.
+    """Greedy answers, one an example, in order; `batch_size` of them are written at a time.
+
+    Their references are not looked at.
 
     Raises:
         RecordError: a picture is refused.
     """
-    for start in range(0, len(examples), batch_size):
-        batch = examples[start : start + batch_size]
-        prompts = [student(example, mode, style) for example in batch]
-        said = generate(loaded, prompts, max_new_tokens=max_new_tokens)
-        for prompt, (one,) in zip(prompts, said, strict=True):
-            yield Reply(
-                prompt=loaded.template.rendered(prompt),
-                question=prompt.text,
-                text=one.text,
-                reading=answers.read_answer(one.text, mode, truncated=one.truncated),
-                rationale=answers.rationale(one.text, mode),
-                num_tokens=one.num_tokens,
-            )
+    asked: dict[int, Prompt] = {}
+
+    def rows() -> Iterator[Row]:
+        for number, example in enumerate(examples):
+            asked[number] = student(example, mode, style)
+            yield loaded.template.row(asked[number])
+
+    ready: dict[int, Reply] = {}
+    following = 0
+    how = Drawing(max_new_tokens)
+    for number, (one,) in stream(loaded, rows(), how, in_flight=batch_size):
+        ready[number] = _reply(loaded, asked.pop(number), mode, one)
+        while following in ready:
+            yield ready.pop(following)
+            following += 1
+
+
+def _reply(loaded: Loaded, prompt: Prompt, mode: Mode, one: Generated) -> Reply:
+    return Reply(
+        prompt=loaded.template.rendered(prompt),
+        question=prompt.text,
+        text=one.text,
+        reading=answers.read_answer(one.text, mode, truncated=one.truncated),
+        rationale=answers.rationale(one.text, mode),
+        num_tokens=one.num_tokens,
+    )

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
 from chainsight.config import PromptStyle
 from chainsight.errors import CheckpointError
 from chainsight.prompts import STYLES
-from chainsight.vlm import adapter, families, fitting, mlmodel
+from chainsight.vlm import adapter, families, fitting, mlmodel, processors
 from chainsight.vlm.adapter import PREFIX, Adapter, Base
 from chainsight.vlm.families import Family
 from chainsight.vlm.files import (
@@ -134,7 +134,7 @@ def load(
     place = device or default_device()
     folder = resolve(ref, revision)
     model, processor, seal = _load_parts(ref, folder, dtype, attention, place, fetch)
-    template = Template(processor, system_prompt=bool(seal.get("system_prompt", True)))
+    template = _template(model, processor, seal)
     model.eval()
     return Loaded(model.to(place), processor, template, folder, place, _style(ref, seal))
 
@@ -168,7 +168,6 @@ def _style(ref: str | Path, seal: dict[str, Any]) -> PromptStyle:
 def _load_whole(ref: str | Path, folder: Path, dtype: str, attention: str) -> tuple[Any, Any]:
     fitting.check_architecture(ref, folder)
     models: Any = AutoModelForImageTextToText
-    processors: Any = AutoProcessor
     local: Any = {"trust_remote_code": False, "local_files_only": True}
     try:
         with quiet():
@@ -181,15 +180,21 @@ def _load_whole(ref: str | Path, folder: Path, dtype: str, attention: str) -> tu
                 output_loading_info=True,
                 **local,
             )
-            processor = processors.from_pretrained(folder, **local)
+            processor = processors.load(folder, model.config.model_type)
     except (OSError, ValueError, KeyError, TypeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise CheckpointError(f"{ref}: does not load: {reason}") from error
+    fitting.check_window(ref, model.config)
     fitting.check_tensors(ref, info)
     fitting.check_processor(ref, model, processor)
     if processor.chat_template is None:  # older checkpoints keep it with the tokenizer
         processor.chat_template = processor.tokenizer.chat_template
     return model, processor
+
+
+def _template(model: Any, processor: Any, seal: Mapping[str, Any]) -> Template:
+    config, wanted = model.config, bool(seal.get("system_prompt", True))
+    return Template(processor, system_prompt=wanted, family=families.of(config), config=config)
 
 
 def _located(
@@ -228,14 +233,13 @@ def outline(
         folder = _located(folder, check_files(folder, digests=False), fetch)[1]
     local: Any = {"trust_remote_code": False, "local_files_only": True}
     models: Any = AutoModelForImageTextToText
-    processors: Any = AutoProcessor
     with quiet():
         config = AutoConfig.from_pretrained(folder, **local)
         with init_empty_weights(include_buffers=False):
             model = models.from_config(
                 config, dtype=getattr(torch, dtype), attn_implementation=attention
             )
-        processor = processors.from_pretrained(folder, **local)
+        processor = processors.load(folder, config.model_type)
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             empty = torch.empty(parameter.shape, dtype=parameter.dtype)
@@ -243,8 +247,7 @@ def outline(
     model.tie_weights()
     model.eval()
     seal = check_files(folder, digests=False)
-    template = Template(processor, system_prompt=bool(seal.get("system_prompt", True)))
-    return Loaded(model, processor, template, folder, torch.device("cpu"))
+    return Loaded(model, processor, _template(model, processor, seal), folder, torch.device("cpu"))
 
 
 def verify(folder: Path) -> dict[str, Any]:

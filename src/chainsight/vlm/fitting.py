@@ -4,27 +4,45 @@ from pathlib import Path
 from typing import Any
 
 from transformers.models.auto import processing_auto
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from chainsight.errors import CheckpointError
+from chainsight.vlm import families
 from chainsight.vlm.files import read_json
 
-SHARED = ("patch_size", "image_grid_pinpoints", "vision_feature_select_strategy")
+SHARED = {
+    "patch_size": "patch_size",
+    "image_grid_pinpoints": "image_grid_pinpoints",
+    "vision_feature_select_strategy": "vision_feature_select_strategy",
+    "merge_size": "spatial_merge_size",
+    "temporal_patch_size": "temporal_patch_size",
+}
 """What a processor and its model must both know, for the picture's tokens to be as many as its
-features."""
+features; by the processor's names and the model's."""
 
 
 def check_architecture(ref: str | Path, folder: Path) -> None:
-    """Refuse a configuration of another kind than models that answer about pictures.
+    """Refuse a configuration of another kind than the known families.
 
     Raises:
-        CheckpointError: `model_type` is none of transformers' image-text-to-text classes.
+        CheckpointError: its `model_type` is none of theirs.
     """
-    kind = read_json(folder / "config.json").get("model_type")
-    if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+    try:
+        families.named(read_json(folder / "config.json").get("model_type"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{ref}: config.json: {error}") from None
+
+
+def check_window(ref: str | Path, config: Any) -> None:
+    """Refuse a language model some of whose layers see no further than a window.
+
+    Raises:
+        CheckpointError: `sliding_window` is set.
+    """
+    window = getattr(config.get_text_config(), "sliding_window", None)
+    if window:
         raise CheckpointError(
-            f"{ref}: config.json: model_type {kind!r} does not answer questions about pictures; "
-            "use an architecture of transformers' AutoModelForImageTextToText"
+            f"{ref}: config.json: sliding_window is {window}, but answers see the whole of a "
+            "shared prompt; use a checkpoint without a window"
         )
 
 
@@ -82,10 +100,10 @@ def _picture_faults(config: Any, processor: Any) -> Any:
     found = processor.tokenizer.convert_tokens_to_ids(token) if token else None
     if wanted is not None and found != wanted:
         yield f"its image token {token!r} is {found}, the model's is {wanted}"
-    for name in SHARED:
+    for name, named in SHARED.items():
         own = getattr(processor, name, None) or getattr(processor.image_processor, name, None)
-        theirs = getattr(config, name, None) or getattr(
-            getattr(config, "vision_config", None), name, None
+        theirs = getattr(config, named, None) or getattr(
+            getattr(config, "vision_config", None), named, None
         )
         if own is not None and theirs is not None and _plain(own) != _plain(theirs):
             yield f"its {name} is {_plain(own)}, the model's is {_plain(theirs)}"

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Any
 
+import numpy as np
 import torch
 
 from chainsight.vlm import prefix
 from chainsight.vlm.checkpoint import Loaded
 from chainsight.vlm.prefix import IGNORED, Branch, Group, Layout
 from chainsight.vlm.template import Row
+
+IdArray = np.ndarray[Any, np.dtype[Any]]
 
 
 def alone(row: Row) -> Group:
@@ -29,24 +31,34 @@ def merge(rows: Sequence[Row], image_id: int) -> list[Group]:
         image_id: the image placeholder's token id.
     """
     first, *others = rows
-    common = len(first.prompt_ids)
-    for row in others:
-        both = zip(first.prompt_ids[:common], row.prompt_ids, strict=False)
-        common = sum(1 for _ in takewhile(lambda ids: ids[0] == ids[1], both))
-    tails = [row.prompt_ids[common:] for row in rows]
-    shares = all(list(row.images) == list(first.images) for row in others)
-    if not common or not shares or any(image_id in tail for tail in tails):
+    prompts = [np.asarray(row.prompt_ids) for row in rows]
+    shared = min(_num_shared(prompts[0], prompt) for prompt in prompts)
+    same = all(_same(first.images, row.images) for row in others)
+    if not shared or not same or any((prompt[shared:] == image_id).any() for prompt in prompts):
         return [alone(row) for row in rows]
-    branches = tuple(
-        Branch((*tail, *row.response_ids), (*[IGNORED] * len(tail), *row.learned))
-        for tail, row in zip(tails, rows, strict=True)
-    )
-    return [Group(first.prompt_ids[:common], branches, first.images, first.key)]
+    branches = []
+    for row in rows:
+        tail = row.prompt_ids[shared:]
+        ids, labels = (*tail, *row.response_ids), (*[IGNORED] * len(tail), *row.learned)
+        branches.append(Branch(ids, labels))
+    return [Group(first.prompt_ids[:shared], tuple(branches), first.images, first.key)]
+
+
+def _num_shared(a: IdArray, b: IdArray) -> int:
+    """How many tokens two prompts begin with that are the same."""
+    size = min(len(a), len(b))
+    differs = np.flatnonzero(a[:size] != b[:size])
+    return int(differs[0]) if len(differs) else size
+
+
+def _same(a: Sequence[bytes], b: Sequence[bytes]) -> bool:
+    """Compared by content only if their own comparison doesn't say it: that may read files."""
+    return len(a) == len(b) and (a == b or all(x == y for x, y in zip(a, b, strict=True)))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Groups as a model of attention `prefix.ATTENTION` takes them."""
+    """Groups as a model of one of our attentions (`prefix.implementation`) takes them."""
 
     layout: Layout
     position_ids: torch.Tensor

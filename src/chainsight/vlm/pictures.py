@@ -3,9 +3,11 @@
 Letters in shapes: T tiles, C channels, H and W a tile's pixels.
 """
 
+import hashlib
 import io
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -36,8 +38,38 @@ def open_image(image: bytes, key: str) -> Image.Image:
     return picture
 
 
+class Shown(Sequence[bytes]):
+    """Pictures in the order in which a prompt shows them: another one, or one of them twice."""
+
+    __slots__ = ("_images", "_order")
+
+    def __init__(self, images: Sequence[bytes], order: Sequence[int]) -> None:
+        self._images, self._order = images, tuple(order)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[bytes, ...]: ...
+    def __getitem__(self, index: int | slice) -> bytes | tuple[bytes, ...]:
+        if isinstance(index, slice):
+            return tuple(self._images[i] for i in self._order[index])
+        return self._images[self._order[index]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
 class Pictures:
-    """An image processor with the last pictures that it prepared, up to CACHE_BYTES."""
+    """An image processor with the last pictures that it prepared, up to CACHE_BYTES.
+
+    They are known again by the digest of their files, whoever read these.
+    """
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
@@ -50,20 +82,21 @@ class Pictures:
         Raises:
             RecordError: the picture is refused or damaged; the message names `key`.
         """
-        if image in self._kept:
-            self._kept.move_to_end(image)
-            return self._kept[image]
+        known = hashlib.blake2b(image, digest_size=16).digest()
+        if known in self._kept:
+            self._kept.move_to_end(known)
+            return self._kept[known]
         try:
             rgb = open_image(image, key).convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
             raise RecordError(f"{key}: image does not decode ({error})") from None
         made = self._processor(images=[rgb], return_tensors="pt")
         tensors = {name: _flat(tensor) for name, tensor in made.items()}
-        self._keep(image, tensors)
+        self._keep(known, tensors)
         return tensors
 
-    def _keep(self, image: bytes, tensors: dict[str, torch.Tensor]) -> None:
-        self._kept[image] = tensors
+    def _keep(self, known: bytes, tensors: dict[str, torch.Tensor]) -> None:
+        self._kept[known] = tensors
         self._size += _num_bytes(tensors)
         while self._size > CACHE_BYTES:
             self._size -= _num_bytes(self._kept.popitem(last=False)[1])

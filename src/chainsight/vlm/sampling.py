@@ -1,19 +1,26 @@
 """Answers of a model, greedy or drawn: each prompt is computed once for all its candidates.
 
-Letters in shapes: R rows (prompts times candidates), S tokens, V vocabulary.
+Letters in shapes: R rows (candidates that are being written), V vocabulary, A position axes.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 
 import torch
 
+from chainsight.vlm import decoding, grouping
 from chainsight.vlm.checkpoint import Loaded
+from chainsight.vlm.prefix import Group
 from chainsight.vlm.template import Prompt, Row
 
 SHRINK_BELOW = 0.75
-"""Finished rows are dropped from the batch when the share of live ones falls below this."""
+"""Finished rows are dropped when the share of those still written falls below this."""
+JOIN_FROM = 0.25
+"""Other questions join when at least this share of the places is free."""
+PREFILL_TOKENS = 8192
+"""Prompts are computed together up to this many tokens: enough to keep a GPU busy."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,27 @@ class Generated:
     """One answer."""
 
     text: str
-    num_tokens: int
-    """Tokens drawn, the end-of-turn included."""
-    logprob: float
-    """Sum of the tokens' log-probabilities at temperature 1, in nats."""
+    tokens: tuple[int, ...]
+    """As they were drawn, the end-of-turn included."""
     truncated: bool
     """No end-of-turn came within the allowed tokens."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens drawn, the end-of-turn included."""
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How answers are drawn."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    num_candidates: int = 1
+    seed: int = 0
 
 
 def generate(
@@ -39,11 +61,11 @@ def generate(
     num_candidates: int = 1,
     seed: int = 0,
 ) -> list[list[Generated]]:
-    """Answer `prompts` as one batch (the caller cuts batches): `num_candidates` each, in order.
+    """Answer `prompts` together (the caller cuts batches): `num_candidates` each, in order.
 
     Temperature 0 is greedy. Candidate k of a prompt draws its own uniform numbers, a function of
     (seed, prompt.key, k) alone, and inverts the distribution with them: what else is in the batch
-    changes logits by rounding at most.
+    changes logits by rounding at most. A picture's placeholder is never drawn.
 
     Raises:
         RecordError: a picture is refused.
@@ -70,26 +92,37 @@ def continue_rows(
     seed: int = 0,
 ) -> list[list[Generated]]:
     """As `generate`, of prompts that are tokenised already."""
-    if not rows:
-        return []
-    uniforms = None
-    if temperature > 0:
-        uniforms = torch.stack(
-            [
-                _uniforms(seed, row.key, k, max_new_tokens)
-                for row in rows
-                for k in range(num_candidates)
-            ]
-        ).to(loaded.device)
-    with torch.inference_mode():
-        decoding = _Decoding(loaded, rows, num_candidates, max_new_tokens)
-        for step in range(max_new_tokens):
-            draws = None if uniforms is None else uniforms[decoding.rows, step]
-            decoding.append(choose(decoding.logits, draws, temperature, top_p))
-            if step + 1 == max_new_tokens or not decoding.advance():
-                break
-    answers = decoding.answers()
-    return [answers[i : i + num_candidates] for i in range(0, len(answers), num_candidates)]
+    how = Drawing(max_new_tokens, temperature, top_p, num_candidates, seed)
+    found = dict(stream(loaded, rows, how, in_flight=len(rows)))
+    return [found[number] for number in range(len(rows))]
+
+
+def stream(
+    loaded: Loaded, rows: Iterable[Row], how: Drawing, *, in_flight: int
+) -> Iterator[tuple[int, list[Generated]]]:
+    """Answers with their row's number, each row as soon as all its candidates have ended.
+
+    At most `in_flight` rows are answered at a time; others take the places of those that ended.
+    Rows of the same pictures that follow one another share what they have in common.
+    """
+    waiting = enumerate(rows)
+    writing = _Writing(loaded, how)
+    while True:
+        free = in_flight - -(-writing.num_live // how.num_candidates)
+        if free >= max(in_flight * JOIN_FROM, 1) and (joining := list(islice(waiting, free))):
+            yield from writing.drop()
+            writing.join(joining)
+        if not writing.num_live:
+            return
+        yield from writing.step()
+
+
+def answer_of(loaded: Loaded, tokens: tuple[int, ...]) -> Generated:
+    """What was drawn, read."""
+    ends = loaded.end_ids
+    said = [token for token in tokens if token not in ends]
+    text = loaded.template.tokenizer.decode(said, skip_special_tokens=True)
+    return Generated(text, tokens, truncated=not tokens or tokens[-1] not in ends)
 
 
 def choose(
@@ -127,75 +160,172 @@ def _uniforms(seed: int, key: str, candidate: int, count: int) -> torch.Tensor:
     return torch.rand(count, generator=generator, dtype=torch.float64)
 
 
-class _Decoding:
-    """The live rows of a batch: their KV cache, next logits and what they wrote so far."""
+def _packs(groups: Sequence[Group]) -> Iterator[list[Group]]:
+    """Groups that are computed in one pass."""
+    pack: list[Group] = []
+    for group in groups:
+        if pack and sum(map(len, pack)) + len(group) > PREFILL_TOKENS:
+            yield pack
+            pack = []
+        pack.append(group)
+    if pack:
+        yield pack
 
-    def __init__(
-        self, loaded: Loaded, rows: Sequence[Row], num_candidates: int, max_new_tokens: int
-    ) -> None:
-        self.loaded = loaded
+
+@dataclass
+class _Rows:
+    """What is known of the rows being written; each tensor's first dimension is R."""
+
+    logits: torch.Tensor
+    """[R, V], of the next token."""
+    positions: torch.Tensor
+    """[R], of the next token."""
+    uniforms: torch.Tensor
+    """[R, max_new_tokens]; [R, 0] if answers are greedy."""
+    tokens: torch.Tensor
+    """[R, max_new_tokens]; -1 where nothing is written."""
+    counts: torch.Tensor
+    """[R]: tokens written."""
+    finished: torch.Tensor
+    """[R], bool."""
+
+    def select(self, rows: torch.Tensor) -> "_Rows":
+        return _Rows(**{name: tensor[rows] for name, tensor in vars(self).items()})
+
+    def followed_by(self, other: "_Rows") -> "_Rows":
+        both = {name: torch.cat([mine, vars(other)[name]]) for name, mine in vars(self).items()}
+        return _Rows(**both)
+
+
+class _Writing:
+    """The answers that are being written, and those of questions that still have some."""
+
+    def __init__(self, loaded: Loaded, how: Drawing) -> None:
+        self.loaded, self.how = loaded, how
         self.ends = torch.tensor(loaded.end_ids, device=loaded.device)
-        batch = {k: v.to(loaded.device) for k, v in loaded.template.collate(rows).items()}
-        del batch["labels"]
-        if "pixel_values" in batch:
-            batch["pixel_values"] = batch["pixel_values"].to(loaded.model.dtype)
-        output = loaded.model(**batch, use_cache=True, logits_to_keep=1)
-        self.cache = output.past_key_values
-        self.cache.batch_repeat_interleave(num_candidates)
-        self.logits = output.logits[:, -1].float().repeat_interleave(num_candidates, 0)
-        self.mask = batch["attention_mask"].repeat_interleave(num_candidates, 0)
-        self.position = self.mask.sum(1)  # of the next token, [R]
-        total = len(rows) * num_candidates
-        self.rows = torch.arange(total, device=loaded.device)  # live rows' places in the whole
-        self.tokens = torch.full((total, max_new_tokens), -1, device=loaded.device)
-        self.logprobs = torch.zeros(total, dtype=torch.float64, device=loaded.device)
-        self.ended = torch.zeros(total, dtype=torch.bool, device=loaded.device)
-        self.step = 0
+        self.cache = decoding.Shared()
+        self.rows: _Rows | None = None
+        self.names: list[tuple[int, int]] = []
+        """Question and candidate of each row."""
+        self.num_live = 0
+        self.done: dict[int, dict[int, Generated]] = {}
 
-    def append(self, tokens: torch.Tensor) -> None:
-        """Write each live row's next token, unless the row has ended."""
-        live = ~self.ended[self.rows]
-        gained = self.logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
-        self.tokens[self.rows, self.step] = torch.where(live, tokens, -1)
-        self.logprobs[self.rows] += torch.where(live, gained, 0.0).double()
-        self.ended[self.rows] |= torch.isin(tokens, self.ends)
+    @torch.inference_mode()
+    def join(self, asked: Sequence[tuple[int, Row]]) -> None:
+        """Compute the prompts of more questions and begin their answers."""
+        image_id = self.loaded.template.image_id
+        groups, order = [], []
+        for _, same in groupby(asked, key=lambda one: list(one[1].images) or one[0]):
+            listed = list(same)
+            order += listed
+            groups += grouping.merge([row for _, row in listed], image_id)
+        numbered = iter(order)
+        for pack in _packs(groups):
+            count = sum(len(group.branches) for group in pack)
+            self._prefill(pack, [next(numbered) for _ in range(count)])
 
-    def advance(self) -> bool:
-        """Compute the next logits; False when every row has ended."""
-        live = (~self.ended[self.rows]).nonzero()[:, 0]
-        if not len(live):
-            return False
-        if len(live) < SHRINK_BELOW * len(self.rows):
-            self._keep(live)
-        tokens = self.tokens[self.rows, self.step].clamp(min=0)  # ended rows idle on token 0
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], 1)
-        output = self.loaded.model(
-            input_ids=tokens[:, None],
-            attention_mask=self.mask,
-            position_ids=self.position[:, None],
-            past_key_values=self.cache,
-            use_cache=True,
+    def _prefill(self, groups: Sequence[Group], asked: Sequence[tuple[int, Row]]) -> None:
+        loaded, repeats = self.loaded, self.how.num_candidates
+        batch = grouping.batch(loaded, groups).to(loaded.device)
+        captured, layout = decoding.Captured(), batch.layout
+        sources, positions = [], []
+        tails: list[list[slice]] = []
+        for span, group in zip(layout.spans, groups, strict=True):
+            stop, places = span.prompt_stop, []
+            after = int(layout.positions[:, 0, span.start : stop].max()) + 1
+            for branch in group.branches:
+                start, stop = stop, stop + len(branch.ids)
+                places += [slice(start, stop)] * repeats
+                sources.append((stop if branch.ids else span.prompt_stop) - 1)
+                positions.append(after + len(branch.ids))
+            tails.append(places)
+        with decoding.attending(loaded.family.language_model(loaded.model)):
+            output = loaded.model(
+                **batch.arguments()
+                | {
+                    "logits_to_keep": torch.tensor(sources, device=loaded.device),
+                    "past_key_values": captured,
+                    "use_cache": True,
+                }
+            )
+        for span, places in zip(layout.spans, tails, strict=True):
+            self.cache.join(captured, slice(span.start, span.prompt_stop), places)
+        self._begin(asked, output.logits[0].float(), torch.tensor(positions))
+
+    def _begin(
+        self, asked: Sequence[tuple[int, Row]], logits: torch.Tensor, positions: torch.Tensor
+    ) -> None:
+        how, device = self.how, self.loaded.device
+        names = [(number, k) for number, _ in asked for k in range(how.num_candidates)]
+        keys = {number: row.key for number, row in asked}
+        uniforms = torch.zeros(len(names), 0, device=device)
+        if how.temperature > 0:
+            drawn = [_uniforms(how.seed, keys[n], k, how.max_new_tokens) for n, k in names]
+            uniforms = torch.stack(drawn).to(device)
+        began = _Rows(
+            logits=logits.repeat_interleave(how.num_candidates, 0),
+            positions=positions.to(device).repeat_interleave(how.num_candidates),
+            uniforms=uniforms,
+            tokens=torch.full((len(names), how.max_new_tokens), -1, device=device),
+            counts=torch.zeros(len(names), dtype=torch.long, device=device),
+            finished=torch.zeros(len(names), dtype=torch.bool, device=device),
         )
-        self.logits = output.logits[:, -1].float()
-        self.position = self.position + 1
-        self.step += 1
-        return True
+        self.rows = began if self.rows is None else self.rows.followed_by(began)
+        self.names += names
+        self.num_live += len(names)
+        self.done |= {number: {} for number, _ in asked}
 
-    def _keep(self, live: torch.Tensor) -> None:
-        self.cache.batch_select_indices(live)
-        self.rows, self.mask = self.rows[live], self.mask[live]
-        self.position = self.position[live]
+    @torch.inference_mode()
+    def step(self) -> list[tuple[int, list[Generated]]]:
+        """Write the next token of each row; gives the questions whose answers were dropped."""
+        self._append()
+        gone = self.drop() if self.num_live < SHRINK_BELOW * len(self.names) else []
+        if self.num_live:
+            self._advance()
+        return gone
 
-    def answers(self) -> list[Generated]:
-        """What each row wrote, in order."""
-        ends = set(self.loaded.end_ids)
-        made = []
-        written = zip(
-            self.tokens.tolist(), self.logprobs.tolist(), self.ended.tolist(), strict=True
+    def _append(self) -> None:
+        rows, how = self.rows, self.how
+        assert rows is not None
+        every = torch.arange(len(rows.counts), device=rows.counts.device)
+        place = rows.counts.clamp(max=how.max_new_tokens - 1)
+        draws = rows.uniforms[every, place] if how.temperature > 0 else None
+        rows.logits[:, self.loaded.template.image_id] = -torch.inf  # it would stand for pixels
+        tokens = choose(rows.logits, draws, how.temperature, how.top_p)
+        live = ~rows.finished
+        rows.tokens[every, place] = torch.where(live, tokens, rows.tokens[every, place])
+        rows.counts = rows.counts + live.long()
+        rows.finished = (
+            rows.finished | torch.isin(tokens, self.ends) | (rows.counts == how.max_new_tokens)
         )
-        for tokens, logprob, ended in written:
-            ids = [token for token in tokens if token >= 0]
-            said = [token for token in ids if token not in ends]
-            text = self.loaded.template.tokenizer.decode(said, skip_special_tokens=True)
-            made.append(Generated(text, len(ids), logprob, not ended))
-        return made
+        self.num_live = int((~rows.finished).sum())
+
+    def _advance(self) -> None:
+        """Compute the logits of the next token; rows that have ended idle on their last one."""
+        rows, loaded = self.rows, self.loaded
+        assert rows is not None
+        tokens = rows.tokens.gather(1, rows.counts[:, None] - 1)
+        positions = loaded.family.decoding_positions(rows.positions)
+        with decoding.attending(loaded.family.language_model(loaded.model)):
+            output = loaded.model(**decoding.forward(self.cache, tokens, positions))
+        rows.logits = output.logits[:, -1].float()
+        rows.positions = rows.positions + 1
+
+    @torch.inference_mode()
+    def drop(self) -> list[tuple[int, list[Generated]]]:
+        """Drop the rows that have ended; gives the questions that have no other."""
+        if self.rows is None or self.num_live == len(self.names):
+            return []
+        finished = self.rows.finished.tolist()
+        written = self.rows.tokens.tolist()
+        for (number, k), tokens, ended in zip(self.names, written, finished, strict=True):
+            if ended:
+                ids = tuple(token for token in tokens if token >= 0)
+                self.done[number][k] = answer_of(self.loaded, ids)
+        live = [row for row, ended in enumerate(finished) if not ended]
+        self.cache.keep(live)
+        self.rows = self.rows.select(torch.tensor(live, dtype=torch.long, device=self.ends.device))
+        self.names = [self.names[row] for row in live]
+        ready = [n for n, said in self.done.items() if len(said) == self.how.num_candidates]
+        complete = [(number, self.done.pop(number)) for number in ready]
+        return [(number, [said[k] for k in sorted(said)]) for number, said in complete]

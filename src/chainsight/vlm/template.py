@@ -4,8 +4,9 @@ Letters in shapes: B rows, S tokens, T tiles of all pictures, C channels, H and 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -13,9 +14,12 @@ from jinja2.exceptions import TemplateError
 
 from chainsight import prompts
 from chainsight.config import PromptStyle
-from chainsight.errors import CheckpointError
+from chainsight.errors import CheckpointError, RecordError
 from chainsight.records import Example, Mode
-from chainsight.vlm.pictures import Pictures, open_image
+from chainsight.vlm.families import Family
+from chainsight.vlm.families.llava import LLAVA
+from chainsight.vlm.ids import Ids
+from chainsight.vlm.pictures import Pictures, Shown, open_image
 from chainsight.vlm.prefix import IGNORED
 
 
@@ -27,28 +31,31 @@ class Prompt:
     """Names the row: seeds its random draws and stands in messages."""
     text: str
     """The user turn; pictures are where `prompts.segments` finds them."""
-    images: tuple[bytes, ...]
-    """The image files, encoded."""
+    images: Sequence[bytes]
+    """The image files, encoded; read when asked for, if they are stored ones."""
     system: str = prompts.SYSTEM
     """Said before it, where the checkpoint wants a system prompt."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """A tokenised prompt with the tokens to learn after it (none for generation)."""
+    """A tokenised prompt with the tokens to learn after it (none for generation).
+
+    A template makes small ones: `Ids`, and images that stay where they are.
+    """
 
     key: str
-    prompt_ids: tuple[int, ...]
-    """Every image placeholder already repeated once per image token."""
-    response_ids: tuple[int, ...]
-    images: tuple[bytes, ...]
+    prompt_ids: Sequence[int]
+    """Every image placeholder repeated once per image token."""
+    response_ids: Sequence[int]
+    images: Sequence[bytes]
     """In the order of their tokens."""
-    labels: tuple[int, ...] | None = None
+    labels: Sequence[int] | None = None
     """As many as `response_ids`: the id itself where it is learned, else IGNORED; none: all are
     learned. For several turns, of which the answers are learned alone."""
 
     @property
-    def learned(self) -> tuple[int, ...]:
+    def learned(self) -> Sequence[int]:
         """The labels of `response_ids`."""
         return self.response_ids if self.labels is None else self.labels
 
@@ -73,7 +80,10 @@ class Template:
     one.
     """
 
-    def __init__(self, processor: Any, *, system_prompt: bool) -> None:
+    def __init__(
+        self, processor: Any, *, system_prompt: bool, family: Family = LLAVA, config: Any = None
+    ) -> None:
+        self.family, self.config = family, config
         self.processor = processor
         self.tokenizer: Any = processor.tokenizer
         self.image_token: str = processor.image_token
@@ -107,21 +117,34 @@ class Template:
 
     @cached_property
     def end_of_turn(self) -> int:
-        """The control token that the chat template writes after an answer."""
+        """The control token that the chat template writes after an answer, or else the
+        tokenizer's end of text (LLaVA-1.5's template leaves it out)."""
         asked = self._asked([0, "?"], prompts.SYSTEM)
         answer = {"role": "assistant", "content": [{"type": "text", "text": "!"}]}
         before = self._render(asked, answer_next=True)
         after = self._render([*asked, answer], answer_next=False)
-        if not after.startswith(before + "!"):
+        said = after.removeprefix(before)
+        if said == after or not self._begins(before, said):
             raise CheckpointError(
                 "the chat template writes an answer differently from the prompt that asks for it; "
                 "use a checkpoint whose template renders the prompt as a prefix"
             )
-        ids = self.tokenizer(after[len(before) + 1 :], add_special_tokens=False).input_ids
-        controls = [i for i in ids if i in self.special_ids]
-        if not controls:
+        controls = [i for i in self._ids(said.lstrip()[1:]) if i in self.special_ids]
+        end = controls[0] if controls else self.tokenizer.eos_token_id
+        if end is None:
             raise CheckpointError("the chat template ends an answer without an end-of-turn token")
-        return int(controls[0])
+        return int(end)
+
+    def _begins(self, before: str, said: str) -> bool:
+        """Whether the answer "!" comes next, as it is tokenised alone: sentencepieces make the
+        space before it."""
+        gap = said[: len(said) - len(said.lstrip())]
+        apart = self._ids(before) + self._ids("!")
+        return said.startswith(gap + "!") and (not gap or self._ids(before + gap + "!") == apart)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
 
     def row(self, prompt: Prompt, response_ids: Sequence[int] = ()) -> Row:
         """The prompt as token ids, up to where the answer begins, and `response_ids` after it.
@@ -131,9 +154,32 @@ class Template:
             CheckpointError: the template does not place each picture once.
         """
         parts = self._parts(prompt)
-        images = tuple(prompt.images[part] for part in parts if isinstance(part, int))
+        shown = [part for part in parts if isinstance(part, int)]
+        as_they_are = shown == list(range(len(prompt.images)))
+        images = prompt.images if as_they_are else Shown(prompt.images, shown)
         ids = self.conversation_ids(self._asked(parts, prompt.system), images, prompt.key)
-        return Row(prompt.key, ids, tuple(response_ids), images)
+        return Row(prompt.key, ids, Ids(response_ids), images)
+
+    def lesson(self, prompt: Prompt, turns: Sequence[str]) -> Row:
+        """`prompt` and what follows: an answer, or answer, request, answer, and so on.
+
+        Each answer and the end of its turn are learned; later ones are given what was said before.
+
+        Raises:
+            RecordError, CheckpointError: as `row`; or the template changes what was said before.
+        """
+        messages = self._asked(self._parts(prompt), prompt.system)
+        ids: list[int] = []
+        labels: list[int] = []
+        for answer, request in zip_longest(turns[::2], turns[1::2]):
+            said = [*self.text_ids(answer), self.end_of_turn]
+            ids += said
+            labels += said
+            if request is not None:
+                between, messages = self._go_on(messages, answer, request)
+                ids += between
+                labels += [IGNORED] * len(between)
+        return replace(self.row(prompt, ids), labels=Ids(labels) if len(turns) > 1 else None)
 
     def rendered(self, prompt: Prompt) -> str:
         """The prompt as the model gets it, with one placeholder a picture, for the record."""
@@ -141,36 +187,59 @@ class Template:
 
     def conversation_ids(
         self, messages: list[dict[str, Any]], images: Sequence[bytes], key: str
-    ) -> tuple[int, ...]:
-        """Token ids of a conversation about pictures, up to where the next answer begins.
+    ) -> Ids:
+        """Token ids of a conversation, up to where the next answer begins.
 
         Its texts are taken as they are: pass them through `neutral` if they are not ours.
         Raises as `row`.
         """
-        sizes = [open_image(image, key).size for image in images]
-        found = self.processor._get_num_multimodal_tokens(image_sizes=[(h, w) for w, h in sizes])
-        counts: list[int] = found["num_image_tokens"]
-        first, *rest = self._render(messages, answer_next=True).split(self.image_token)
-        if len(rest) != len(images):
+        counts = [self._num_tokens(image, key) for image in images]
+        text = self._render(messages, answer_next=True)
+        if (placed := text.count(self.image_token)) != len(counts):
             raise CheckpointError(
-                f"{key}: the chat template gives {len(rest)} image tokens for {len(images)} "
+                f"{key}: the chat template gives {placed} image tokens for {len(counts)} "
                 "picture(s); it must place each once"
             )
-        pieces = zip(counts, rest, strict=True)
-        text = first + "".join(self.image_token * count + piece for count, piece in pieces)
         bos = self.tokenizer.bos_token
         own_start = bool(bos) and text.startswith(bos)
         ids = self.tokenizer(text, add_special_tokens=not own_start).input_ids
-        if ids.count(self.image_id) != sum(counts):
+        if ids.count(self.image_id) != len(counts):
             raise CheckpointError(
                 f"{key}: the tokenizer makes {ids.count(self.image_id)} image tokens of "
-                f"{sum(counts)}; use the tokenizer that belongs to the checkpoint"
+                f"{len(counts)}; use the tokenizer that belongs to the checkpoint"
             )
-        return tuple(ids)
+        return Ids(ids, self.image_id, counts)
 
-    def text_ids(self, text: str) -> tuple[int, ...]:
+    def _num_tokens(self, image: bytes, key: str) -> int:
+        """Of a picture, by its size alone."""
+        width, height = open_image(image, key).size
+        try:
+            found = self.processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+        except ValueError as error:
+            raise RecordError(f"{key}: the image processor refuses a picture ({error})") from None
+        return int(found["num_image_tokens"][0])
+
+    def _go_on(
+        self, messages: list[dict[str, Any]], answer: str, request: str
+    ) -> tuple[list[int], list[dict[str, Any]]]:
+        """Token ids between the end of `answer` and the next answer; and the messages by then."""
+        before = self._render(messages, answer_next=True) + self.neutral(answer)
+        turns = [
+            {"role": role, "content": [{"type": "text", "text": self.neutral(text)}]}
+            for role, text in (("assistant", answer), ("user", request))
+        ]
+        after = self._render([*messages, *turns], answer_next=True)
+        ids: list[int] = self.tokenizer(after[len(before) :], add_special_tokens=False).input_ids
+        if not after.startswith(before) or self.end_of_turn not in ids:
+            raise CheckpointError(
+                "the chat template changes what was said before, so that no later turn can be "
+                "learned with it; use a checkpoint whose template only adds turns"
+            )
+        return ids[ids.index(self.end_of_turn) + 1 :], [*messages, *turns]
+
+    def text_ids(self, text: str) -> Ids:
         """Token ids of an answer; never a control token, whatever the text holds."""
-        return tuple(self.tokenizer(self.neutral(text), add_special_tokens=False).input_ids)
+        return Ids(self.tokenizer(self.neutral(text), add_special_tokens=False).input_ids)
 
     def neutral(self, text: str) -> str:
         """`text` with each control token's spelling broken by a space: `<image>` to `< image>`.
@@ -197,21 +266,35 @@ class Template:
         """One batch, padded on the left, so that all rows end at the same position.
 
         Returns:
-            input_ids, attention_mask, position_ids (0 at the first real token) and labels
-            (IGNORED but for the responses), each [B, S], and the pictures' tensors.
+            input_ids, attention_mask, position_ids (0 at the first real token; of several axes
+            [A, B, S]) and labels (IGNORED but for what is learned), each [B, S], and the tensors
+            of all pictures.
         """
         length = max(len(row) for row in rows)
         ids = torch.full((len(rows), length), self.pad_id)
         mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
         for i, row in enumerate(rows):
-            ids[i, length - len(row) :] = torch.tensor(row.prompt_ids + row.response_ids)
+            ids[i, length - len(row) :] = torch.tensor([*row.prompt_ids, *row.response_ids])
             mask[i, length - len(row) :] = 1
             if row.response_ids:
-                labels[i, -len(row.response_ids) :] = torch.tensor(row.learned)
+                labels[i, -len(row.response_ids) :] = torch.tensor([*row.learned])
         batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-        batch["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+        batch["position_ids"] = self.family.position_ids(self._positions(rows, length))
+        return batch | self._joined(rows)
+
+    def _positions(self, rows: Sequence[Row], length: int) -> torch.Tensor:
+        """[A, B, S]; a response goes on from the highest position of its prompt."""
+        placed = torch.zeros(self.family.axes, len(rows), length, dtype=torch.long)
+        for i, row in enumerate(rows):
+            prompt = self.family.positions(self.config, row.prompt_ids, self._joined([row]))
+            start, asked = length - len(row), length - len(row.response_ids)
+            placed[:, i, start:asked] = prompt
+            placed[:, i, asked:] = prompt.max() + 1 + torch.arange(len(row.response_ids))
+        return placed
+
+    def _joined(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         pictures = [self.pictures(image, row.key) for row in rows for image in row.images]
-        return batch | {name: torch.cat([p[name] for p in pictures]) for name in pictures[0]}
+        return {name: torch.cat([p[name] for p in pictures]) for name in (pictures or [{}])[0]}
 
     def _parts(self, prompt: Prompt) -> list[prompts.Segment]:
         """Texts and pictures in order. Where the template would move the pictures to the front,

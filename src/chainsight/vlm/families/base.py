@@ -1,6 +1,7 @@
 """What differs between model families, with what most of them do.
 
-Letters in shapes: P tokens of a prompt, S of a row, A position axes.
+Letters in shapes: P tokens of a prompt, S of a row, B rows, R rows that are decoded, A position
+axes (1, or 3 for multimodal rotary positions: time, height, width).
 """
 
 import re
@@ -13,6 +14,8 @@ import torch
 class Family:
     """One architecture's names, positions and pictures."""
 
+    axes = 1
+    """A: numbers that say where a token is."""
     vision = re.compile(r"(^|\.)vision_tower\.")
     """Names of the vision tower's parameters."""
     projector = re.compile(r"(^|\.)(multi_modal_projector|image_newline)(\.|$)")
@@ -35,11 +38,24 @@ class Family:
         return torch.arange(len(prompt_ids))[None]
 
     def position_ids(self, positions: torch.Tensor) -> torch.Tensor:
-        """What the model takes as `position_ids`, from [A, 1, S]."""
-        return positions[0]
+        """What the model takes as `position_ids`, from [A, B, S]: [B, S] for a single axis.
+
+        Three axes stay three: of a fourth transformers would make the text's own positions, and
+        see packed documents where they restart.
+        """
+        return positions[0] if len(positions) == 1 else positions
+
+    def decoding_positions(self, places: torch.Tensor) -> torch.Tensor:
+        """`position_ids` of one further token a row.
+
+        Args:
+            places: [R]. A row's first is one above the highest of its prompt's `positions`: below
+                the prompt's length, if that holds pictures of several axes.
+        """
+        return self.position_ids(places[None, :, None].expand(self.axes, -1, 1))
 
     def num_tiles(self, pictures: Mapping[str, torch.Tensor]) -> int:
-        """How many tiles the vision tower computes."""
+        """How many tiles the vision tower computes, or patches where it knows no tiles."""
         return len(pictures["pixel_values"]) if "pixel_values" in pictures else 0
 
     def encode(self, model: Any, pictures: Mapping[str, torch.Tensor]) -> dict[str, Any]:

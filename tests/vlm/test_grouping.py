@@ -9,7 +9,6 @@ import pytest
 import torch
 from plain import outcome, row, row_logps, shared_logps
 
-from chainsight.errors import CheckpointError
 from chainsight.vlm import checkpoint, prefix
 from chainsight.vlm.checkpoint import Loaded
 from chainsight.vlm.grouping import alone, batch, merge

@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 from chainsight.config import DpoSection, ModelSection, RunConfig, SftSection
 from chainsight.inventory.tally import RATIONALE_WORDS
 from chainsight.inventory.tokens import TOKENS_PER_WORD
-from chainsight.planner.activations import SINGLE, Activations, Manner, Question, activations
+from chainsight.planner.activations import (
+    SINGLE,
+    Activations,
+    Manner,
+    Question,
+    activations,
+    in_pieces,
+)
 from chainsight.planner.shapes import Picture, Shape
 
 PROMPT_TEXT = 200
@@ -133,7 +140,7 @@ def training(
     buckets = 2 if processes.number > pieces else 1  # ddp copies gradients to send them
     weights = shape.parameters * manner.weight + (SINGLE * trained if manner.lora else 0)
     reference = shape.parameters * manner.weight  # of DPO, where it is a second model
-    second = getattr(section, "reference", None) == "model"
+    second = isinstance(section, DpoSection) and section.reference == "model"
     casts, brief = _waves(shape, questions, manner, found)
     parts = {
         "weights": weights // pieces,
@@ -172,7 +179,9 @@ def _waves(
     looked_up = 0 if manner.lora or text.tied else text.embedding  # an embedding is not multiplied
     casts = manner.bfloat16 * manner.number * (trained_parameters(shape, manner) - looked_up)
     in_layer = 2 * text.intermediate * tokens * (SINGLE if manner.lora else manner.number)
-    at_head = learned * text.vocabulary * (2 * SINGLE + manner.bfloat16 * manner.number)
+    logits = in_pieces(text, learned) * text.vocabulary
+    again = in_pieces(text, learned) < learned  # log-probabilities, too
+    at_head = logits * ((2 + again) * SINGLE + manner.bfloat16 * manner.number)
     if not manner.checkpointing:
         return casts, max(in_layer, at_head)
     forward, back = (casts, at_head), (casts // text.layers, found.recomputed + in_layer)

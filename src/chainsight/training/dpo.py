@@ -52,6 +52,10 @@ class DpoLoop(loop.Loop[PairBatch], DPOTrainer):  # type: ignore[misc]
         """The batch of a forward pass."""
         return self.maker.pairs(self.pairs, forward)
 
+    def counted(self, inputs: PairBatch) -> tuple[Any, Batch, int]:
+        """The model's configuration, what it is given, and how many pairs that is."""
+        return self.maker.loaded.model.config, inputs.batch, len(inputs.chosen)
+
     def part_of_loss(self, model: Any, inputs: PairBatch, step: tuple[Part, ...]) -> torch.Tensor:
         """What a forward pass adds to the step's loss."""
         encoded = self.encode(inputs.batch)

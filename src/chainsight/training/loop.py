@@ -21,9 +21,11 @@ from chainsight.errors import ChainsightError
 from chainsight.training import parallel, plan, resume
 from chainsight.training.data import Maker
 from chainsight.training.feed import Inputs, ahead
+from chainsight.training.memory import FirstPass
 from chainsight.training.plan import Forward, Part
 from chainsight.training.setup import adapter_of, sharded
 from chainsight.vlm import checkpoint
+from chainsight.vlm.grouping import Batch
 
 NOT_A_CURVE = frozenset({"epoch", "step", "total_flos"})
 
@@ -49,6 +51,8 @@ class Loop(Generic[Inputs]):
 
     vision_learning_rate = 0.0
     context: Context
+    section: Any
+    """The stage's, of the configuration."""
     maker: Maker
     steps: Sequence[tuple[Part, ...]] = ()
     """The parts of each optimizer step of the whole training."""
@@ -64,6 +68,7 @@ class Loop(Generic[Inputs]):
     ) -> None:
         """Set what the trainer's own constructor does not know."""
         self.context, self.steps, self.maker = context, steps, maker
+        self.first_pass = FirstPass(self.section, context)
         self.vision_learning_rate = vision_learning_rate
         if sharded(context):
             parallel.shard(self.model, self.args.device)
@@ -86,6 +91,10 @@ class Loop(Generic[Inputs]):
 
     def part_of_loss(self, model: Any, inputs: Inputs, step: tuple[Part, ...]) -> torch.Tensor:
         """What a forward pass adds to the step's loss."""
+        raise NotImplementedError
+
+    def counted(self, inputs: Inputs) -> tuple[Any, Batch, int]:
+        """The model's configuration, what it is given, and how many rows or pairs that is."""
         raise NotImplementedError
 
     def passes(self) -> Iterator[Forward]:
@@ -120,7 +129,7 @@ class Loop(Generic[Inputs]):
         while not last:
             inputs, last = next(self.batches)
             with self._summing_up(model, last):
-                with self.accelerator.autocast():
+                with self.accelerator.autocast(), self.first_pass.watching(*self.counted(inputs)):
                     part = self.part_of_loss(model, inputs.to(self.args.device), self.steps[number])
                 part = part * parallel.num_ranks()
                 self.accelerator.backward(part)
@@ -274,6 +283,7 @@ def train(trainer: Any, title: str, num_steps: int) -> list[dict[str, float]]:
             f"{title}: told to stop (SIGTERM), which it did after step {trainer.state.global_step} "
             f"of {num_steps}; its checkpoint is kept, run again to go on"
         )
+    trainer.context.metrics.log(trainer.first_pass.metrics, trainer.state.global_step)
     return [
         {"step": entry["step"], **_curve(entry)}
         for entry in trainer.state.log_history

@@ -171,8 +171,8 @@ def _waves(
 ) -> tuple[int, int]:
     """Autocast's copies of weights, and what else comes on top of activations, at the highest.
 
-    The copies last as long as the forward pass; longer without checkpointing, as the backward pass
-    multiplies by them. With it the backward pass makes one layer's again.
+    Without checkpointing the copies last until the backward pass has multiplied by them. With it
+    there are those of a layer at a time: the training's loop has autocast keep none.
     """
     text, tokens = shape.text, sum(one.tokens for one in questions)
     learned = sum(one.learned for one in questions)
@@ -184,8 +184,7 @@ def _waves(
     at_head = logits * ((2 + again) * SINGLE + manner.bfloat16 * manner.number)
     if not manner.checkpointing:
         return casts, max(in_layer, at_head)
-    forward, back = (casts, at_head), (casts // text.layers, found.recomputed + in_layer)
-    return max(forward, back, key=sum)
+    return casts // text.layers, max(at_head, found.recomputed + in_layer)
 
 
 def _gathered(shape: Shape, manner: Manner) -> int:

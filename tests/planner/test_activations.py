@@ -69,7 +69,7 @@ def step(
         model.enable_input_require_grads()
     model.train()
     batch = grouping.batch(loaded, groups)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=manner.bfloat16)
+    autocast = torch.autocast("cpu", torch.bfloat16, manner.bfloat16, cache_enabled=False)
     with measured() as found, autocast:
         encoded = None
         if not manner.projector:  # DPO: encoded once for policy and reference

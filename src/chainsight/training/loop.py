@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 import torch
+from accelerate.utils import AutocastKwargs  # type: ignore[import-untyped]
 from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
@@ -70,6 +71,8 @@ class Loop(Generic[Inputs]):
         self.context, self.steps, self.maker = context, steps, maker
         self.first_pass = FirstPass(self.section, context)
         self.vision_learning_rate = vision_learning_rate
+        # Each weight is used once a pass: copies kept meanwhile are of no use, and 15 GB at 8B.
+        self.accelerator.autocast_handler = AutocastKwargs(cache_enabled=False)
         if sharded(context):
             parallel.shard(self.model, self.args.device)
             register_fsdp_forward_method(self.model, "get_image_features")

@@ -51,10 +51,10 @@ def dpo_loss(
 ) -> DpoLoss:
     """Sigmoid DPO: -log sigmoid(beta * z), z the policy's margin minus the reference's.
 
-    All four are summed log-probabilities, [B].
+    All four are summed log-probabilities, [B]; the loss is float32.
     """
-    chosen = policy_chosen - reference_chosen
-    rejected = policy_rejected - reference_rejected
+    chosen = (policy_chosen - reference_chosen).float()
+    rejected = (policy_rejected - reference_rejected).float()
     loss = -functional.logsigmoid(beta * (chosen - rejected))
     return DpoLoss(loss, beta * chosen.detach(), beta * rejected.detach())
 

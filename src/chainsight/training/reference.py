@@ -36,9 +36,9 @@ class Scores:
         return digest.hexdigest()
 
     def of(self, responses: Sequence[Row]) -> torch.Tensor:
-        """The scores of a forward pass's branches, [M]."""
+        """The scores of a forward pass's branches, [M] float64."""
         found = [self._known[self.key(row)] for row in responses]
-        return torch.tensor(found, dtype=torch.float32)
+        return torch.tensor(found, dtype=torch.float64)
 
     def lacking(self, forwards: Iterable[Forward], pairs: Sequence[PairRow]) -> Iterator[Forward]:
         """The passes that have a response without a score, which no pass before has, either."""
@@ -57,7 +57,7 @@ class Scores:
 
     def add(self, responses: Sequence[Row], scores: torch.Tensor) -> None:
         """Keep what each rank has scored; called by all of them, written by the leader."""
-        own = zip(map(self.key, responses), scores.float().tolist(), strict=True)
+        own = zip(map(self.key, responses), scores.tolist(), strict=True)
         all_found = (entry for part in parallel.gathered(list(own)) for entry in part)
         found = {key: score for key, score in all_found if key not in self._known}
         self._known |= found

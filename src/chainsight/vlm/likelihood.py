@@ -28,6 +28,6 @@ def logprobs(loaded: Loaded, row: Row, answers: Sequence[Sequence[int]]) -> list
     batch = grouping.batch(loaded, [group]).to(loaded.device)
     with attending(loaded.family.language_model(loaded.model)):
         logps = prefix.score(loaded.model, batch.arguments())
-    sums = prefix.branch_sums(logps.double(), batch.layout).tolist()
+    sums = prefix.branch_sums(logps, batch.layout).tolist()
     found = dict(zip(distinct, sums, strict=True))
     return [found[tuple(answer)] for answer in answers]

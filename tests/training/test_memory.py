@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from lessons import context, dpo_trainer, sft_trainer
 from torch import nn
 from torch.utils.checkpoint import checkpoint as checkpointed
 
 from chainsight.config import DpoSection, SftSection
 from chainsight.context import Context
-from chainsight.training import setup
+from chainsight.training import loop, setup
 from chainsight.training.memory import FirstPass, measured, questions
 from chainsight.vlm import checkpoint, grouping, prefix
 from chainsight.vlm.prefix import IGNORED, Branch, Group
@@ -142,3 +143,16 @@ def test_a_family_that_the_planner_lacks_is_measured_all_the_same(
     with first.watching(config, batch, 1):
         forward(student, batch)
     assert set(first.metrics) == {"activation_bytes_per_pair"}
+
+
+@pytest.mark.parametrize(("make", "unit"), [(sft_trainer, "row"), (dpo_trainer, "pair")])
+def test_a_training_logs_its_first_pass_beside_the_plan(
+    tmp_path: Any, student_folder: Any, make: Any, unit: str
+) -> None:
+    logged: dict[str, float] = {}
+    metrics = type("Metrics", (), {"log": lambda _, values, step: logged.update(values)})()
+    trainer = make(context(tmp_path, student_folder, metrics=metrics), max_steps=1)
+    loop.train(trainer, "training", trainer.num_steps)
+    kept = logged[f"activation_bytes_per_{unit}"]
+    assert logged[f"planned_activation_bytes_per_{unit}"] == pytest.approx(kept, rel=0.1)
+    assert logged["planned_memory_bytes"] > 0

@@ -197,16 +197,6 @@ def greedy(loaded, prompt, row, num_tokens):
     return ids
 
 
-def test_rows_of_a_padded_batch_say_what_they_say_alone(ours, theirs, asked):
-    batch = ours.template.collate([row for _, rows in asked for row in rows])
-    labels = batch.pop("labels")[:, 1:]
-    with torch.no_grad():
-        logits = ours.model(**batch).logits[:, :-1].transpose(1, 2).float()
-        loss = functional.cross_entropy(logits, labels, reduction="sum")  # skips IGNORED
-        wanted = plain_loss(theirs, theirs.model, asked)
-    assert loss.item() == pytest.approx(wanted.item(), rel=EXACT)
-
-
 def test_every_weight_is_of_the_tower_the_projector_or_the_language_model(ours):
     decoder = {id(p) for p in ours.family.language_model(ours.model).parameters()}
     decoder |= {id(p) for p in ours.model.get_output_embeddings().parameters()}

@@ -11,6 +11,7 @@ from chainsight.vlm.families.llava import LLAVA
 from chainsight.vlm.likelihood import logprobs
 from chainsight.vlm.sampling import Drawing, choose, continue_rows, generate, stream
 from chainsight.vlm.template import Prompt
+from tests.vlm.plain import inputs
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,7 @@ def prompts(png):
 def plain(student, prompt, count):
     """Greedy tokens by full forwards, one prompt alone, no cache and no padding."""
     row = student.template.row(prompt)
-    batch = student.template.collate([row])
-    del batch["labels"], batch["position_ids"]
+    batch = inputs(student, row)
     ids, total = [], 0.0
     for _ in range(count):
         with torch.no_grad():
@@ -108,8 +108,7 @@ def test_the_librarys_generate_gives_the_same_tokens_with_the_same_draws(student
     options = {"max_new_tokens": 40, "temperature": 1.0, "top_p": 0.9, "num_candidates": 4}
     ours = generate(student, prompts, seed=3, **options)
     for prompt, said in zip(prompts, ours, strict=True):
-        batch = student.template.collate([student.template.row(prompt)])
-        del batch["labels"], batch["position_ids"]
+        batch = inputs(student, student.template.row(prompt))
         length = batch["input_ids"].shape[1]
         theirs = student.model.generate(
             **batch, do_sample=True, top_k=0, num_return_sequences=4, max_new_tokens=40,
@@ -229,8 +228,7 @@ def test_positions_go_on_from_the_highest_one_of_the_prompt(student, prompts):
     placed = Placed(**vars(student))
     row = student.template.row(prompts[0])
     ((answer,),) = continue_rows(placed, [row], max_new_tokens=8)
-    batch = student.template.collate([row])
-    del batch["labels"]
+    batch = inputs(student, row)
     count = len(row.prompt_ids)
     for step, token in enumerate(answer.tokens):
         after = (count - 1) // 2 + 1 + torch.arange(step)

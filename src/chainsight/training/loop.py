@@ -16,14 +16,17 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
 
+from chainsight.config import DpoSection, SftSection
 from chainsight.context import Context
 from chainsight.errors import ChainsightError
 from chainsight.training import parallel, plan, resume
 from chainsight.training.data import Maker
 from chainsight.training.feed import Inputs, ahead
+from chainsight.training.memory import FirstPass
 from chainsight.training.plan import Forward, Part
 from chainsight.training.setup import adapter_of, sharded
 from chainsight.vlm import checkpoint
+from chainsight.vlm.grouping import Batch
 
 NOT_A_CURVE = frozenset({"epoch", "step", "total_flos"})
 
@@ -50,20 +53,24 @@ class Loop(Generic[Inputs]):
     vision_learning_rate = 0.0
     context: Context
     maker: Maker
+    first: FirstPass
     steps: Sequence[tuple[Part, ...]] = ()
     """The parts of each optimizer step of the whole training."""
-    batches: Iterator[tuple[Inputs, bool]] | None = None
-    """This rank's batches from the step under way on, and whether each is its step's last."""
+    batches: Iterator[tuple[Inputs, int, bool]] | None = None
+    """This rank's batches from the step under way on, how many rows or pairs each has, and whether
+    it is its step's last."""
 
     def begin(
         self,
         context: Context,
         steps: Sequence[tuple[Part, ...]],
         maker: Maker,
-        vision_learning_rate: float,
+        section: SftSection | DpoSection,
+        vision_learning_rate: float = 0.0,
     ) -> None:
         """Set what the trainer's own constructor does not know."""
         self.context, self.steps, self.maker = context, steps, maker
+        self.first = FirstPass(section, context)
         self.vision_learning_rate = vision_learning_rate
         if sharded(context):
             parallel.shard(self.model, self.args.device)
@@ -88,6 +95,10 @@ class Loop(Generic[Inputs]):
         """What a forward pass adds to the step's loss."""
         raise NotImplementedError
 
+    def batch_of(self, inputs: Inputs) -> Batch:
+        """What the model is given of it."""
+        raise NotImplementedError
+
     def passes(self) -> Iterator[Forward]:
         """All ranks' forward passes of the whole training, dealt in turn."""
         for step in self.steps:
@@ -103,9 +114,9 @@ class Loop(Generic[Inputs]):
             own = self.dealt(step)[parallel.rank() :: parallel.num_ranks()]
             yield from ((forward, n == len(own) - 1) for n, forward in enumerate(own))
 
-    def _own_batches(self, start: int) -> Iterator[tuple[Inputs, bool]]:
-        def make(own: tuple[Forward, bool]) -> tuple[Inputs, bool]:
-            return self.make(own[0]), own[1]
+    def _own_batches(self, start: int) -> Iterator[tuple[Inputs, int, bool]]:
+        def make(own: tuple[Forward, bool]) -> tuple[Inputs, int, bool]:
+            return self.make(own[0]), sum(map(len, own[0])), own[1]
 
         passes = self._own_passes(start)
         return ahead(make, passes) if self.args.device.type == "cuda" else map(make, passes)
@@ -118,14 +129,21 @@ class Loop(Generic[Inputs]):
         total = torch.zeros((), device=self.args.device)
         last = False
         while not last:
-            inputs, last = next(self.batches)
+            inputs, count, last = next(self.batches)
             with self._summing_up(model, last):
-                with self.accelerator.autocast():
+                with self._forward(inputs, count):
                     part = self.part_of_loss(model, inputs.to(self.args.device), self.steps[number])
                 part = part * parallel.num_ranks()
                 self.accelerator.backward(part)
             total += part.detach()
         return total
+
+    @contextlib.contextmanager
+    def _forward(self, inputs: Inputs, count: int) -> Iterator[None]:
+        """Around a forward pass of so many rows or pairs."""
+        config, batch = self.maker.loaded.model.config, self.batch_of(inputs)
+        with self.first.watching(config, batch, count), self.accelerator.autocast():
+            yield
 
     def _summing_up(self, model: Any, last: bool) -> contextlib.AbstractContextManager[Any]:
         """Ranks exchange gradients after the last pass; where weights are cut up, after each: a
@@ -213,7 +231,7 @@ class Loop(Generic[Inputs]):
         step = self.state.global_step
         if "loss" not in logs:
             return
-        self.context.metrics.log(_curve(logs), step)
+        self.context.metrics.log(_curve(logs) | self.first.metrics, step)
         if not all(math.isfinite(logs[k]) for k in ("loss", "grad_norm") if k in logs):
             raise ChainsightError(
                 f"the loss is {logs['loss']} at step {step} (gradient norm "

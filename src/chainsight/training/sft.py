@@ -30,6 +30,10 @@ class SftLoop(loop.Loop[Batch], SFTTrainer):  # type: ignore[misc]
         """The batch of a forward pass."""
         return self.maker.rows(self.rows, forward)
 
+    def batch_of(self, inputs: Batch) -> Batch:
+        """It is one."""
+        return inputs
+
     def part_of_loss(self, model: Any, inputs: Batch, step: tuple[Part, ...]) -> torch.Tensor:
         """What a forward pass adds to the step's loss."""
         num_tokens = sum(data.num_learned(self.rows[n]) for part in step for n in part)
@@ -56,5 +60,5 @@ def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Cont
         )
     trainer.rows = rows
     maker = data.Maker(loaded, config.share, pictured=parallel.num_ranks() > 1)
-    trainer.begin(context, steps, maker, config.vision_learning_rate)
+    trainer.begin(context, steps, maker, config, config.vision_learning_rate)
     return trainer

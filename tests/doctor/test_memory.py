@@ -58,7 +58,8 @@ def test_the_papers_run_fits_eight_h100() -> None:
 
 def test_what_does_not_fit_fails_with_what_to_change_and_where_that_leads() -> None:
     sft, sample, dpo, evaluate = look(platform={"gpu": "24GB", "gpus": 1})
-    assert [sft.level, sample.level, dpo.level, evaluate.level] == ["fail"] * 4
+    assert [sft.level, sample.level, dpo.level] == ["fail"] * 3
+    assert evaluate.level == "warn"
     assert sft.finding.startswith("sft does not fit: ")
     assert "dpo.tuning: lora (23.4 GB)" in dpo.way_out
     assert sample.way_out.startswith("set sample.batch_size: 1 (")

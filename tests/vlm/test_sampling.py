@@ -196,7 +196,33 @@ def test_others_join_when_places_are_free_and_get_the_answers_that_they_get_alon
         student, rows, max_new_tokens=60, temperature=2.0, num_candidates=3, seed=1
     )
     assert [found[number] for number in range(len(rows))] == together
-    assert most <= 4  # places, and those whose last answers are read while others join
+    assert most <= sampling.OPEN * 2
+
+
+class Brief(checkpoint.Loaded):
+    """One that ends most answers soon."""
+
+    end_ids = tuple(range(60, 110))
+
+
+def test_questions_of_which_one_long_answer_is_left_are_no_more_than_twice_the_places(
+    student, prompts
+):
+    """Each holds its prompt in the cache."""
+    how = Drawing(40, temperature=2.5, num_candidates=8, seed=1)
+    rows = [student.template.row(prompt) for prompt in prompts * 6]
+    num_open, most = 0, 0
+
+    def asked():
+        nonlocal num_open, most
+        for row in rows:
+            num_open += 1
+            most = max(most, num_open)
+            yield row
+
+    for _ in stream(Brief(**vars(student)), asked(), how, in_flight=3):
+        num_open -= 1
+    assert most == sampling.OPEN * 3
 
 
 def test_prompts_are_computed_together_only_up_to_a_bound(student, prompts, monkeypatch):

@@ -72,9 +72,9 @@ def test_a_24_gb_card_trains_adapters() -> None:
 
 
 def test_what_fits_without_its_margin_or_its_longest_rows_is_a_warning() -> None:
-    (tight, *_) = look(platform={"gpu": "54GB"})
+    (tight, *_) = look(platform={"gpu": "41GB"})
     assert (tight.level, "rows of the usual size barely fit" in tight.finding) == ("warn", True)
-    (rarely, *_) = look(platform={"gpu": "60GB"})
+    (rarely, *_) = look(platform={"gpu": "44GB"})
     assert (rarely.level, "the longest may not fit" in rarely.finding) == ("warn", True)
     assert "sft.device_batch_size" in rarely.way_out
 

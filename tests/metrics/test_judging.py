@@ -6,7 +6,7 @@ from chainsight.errors import RecordError
 from chainsight.metrics.judging import is_correct, lenient, score
 from chainsight.records import Example
 
-CHART = Example("c-1", "chartqa", "train", "When?", ("2016",), "relaxed_accuracy", b"")
+CHART = Example("c-1", "chartqa", "train", "When?", ("2016",), "relaxed_accuracy", (b"",))
 VISTA = replace(
     CHART,
     metric="mathvista",

@@ -10,12 +10,12 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from chainsight.config import SftSection
 from chainsight.planner import shapes
-from chainsight.planner.activations import Activations, Manner, activations
+from chainsight.planner.activations import PIECE, Activations, Manner, activations
 from chainsight.training import setup
 from chainsight.training.memory import Found, measured, questions
 from chainsight.vlm import checkpoint, grouping, prefix
 from chainsight.vlm.checkpoint import Loaded
-from chainsight.vlm.prefix import Branch, Group
+from chainsight.vlm.prefix import Branch, Group, scores
 
 IMAGE_TOKENS = 16 + 8 * 8 + 8  # of a square picture: overview, tiles, a newline per row
 TEXT: dict[str, dict[str, Any]] = {
@@ -69,14 +69,13 @@ def step(
         model.enable_input_require_grads()
     model.train()
     batch = grouping.batch(loaded, groups)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=manner.bfloat16)
+    autocast = torch.autocast("cpu", torch.bfloat16, manner.bfloat16, cache_enabled=False)
     with measured() as found, autocast:
         encoded = None
         if not manner.projector:  # DPO: encoded once for policy and reference
             with torch.no_grad():
                 encoded = loaded.family.encode(loaded.model, batch.pictures)
-        logits = model(**batch.arguments(encoded)).logits
-        loss = prefix.token_logps(logits, batch.layout).sum()
+        loss = prefix.score(model, batch.arguments(encoded)).sum()
     if backward:
         loss.backward()
     shape = shapes.of(loaded.model.config.to_dict())
@@ -128,4 +127,13 @@ def test_the_formula_holds_within_a_hundredth_for_each_language_model(
     loaded = student(TEXT[text])
     groups = [group(loaded, square, BRANCHES[8]), group(loaded, square, BRANCHES[1], 200)]
     found, expected = step(loaded, manner, groups)
+    assert expected.kept == pytest.approx(found.bytes, rel=0.01)
+
+
+def test_of_many_learned_tokens_the_head_keeps_hidden_states_alone(square: bytes) -> None:
+    assert scores.PIECE == PIECE
+    loaded = student({**TEXT["llama"], "num_hidden_layers": 1, "vocab_size": 20_000})
+    groups = [group(loaded, square, (900, 900), 400)]
+    found, expected = step(loaded, DPO, groups)
+    assert expected.head == 1800 * 256 * 4
     assert expected.kept == pytest.approx(found.bytes, rel=0.01)

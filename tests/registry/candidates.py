@@ -23,7 +23,7 @@ from chainsight.vlm.files import BUILTIN, MLMODEL, SEAL
 NUM_QUESTIONS = 120
 QUESTIONS = [
     Example(
-        f"bars/test/{i}", "bars", "test", f"How high is bar {i}?", (str(i),), "exact_match", b""
+        f"bars/test/{i}", "bars", "test", f"How high is bar {i}?", (str(i),), "exact_match", (b"",)
     )
     for i in range(NUM_QUESTIONS)
 ]

@@ -108,7 +108,9 @@ class World:
             for i, score in enumerate(values)
         ]
         by_id = {
-            row.example_id: Example(row.example_id, "toy", "test", "?", ("1",), "exact_match", b"")
+            row.example_id: Example(
+                row.example_id, "toy", "test", "?", ("1",), "exact_match", (b"",)
+            )
             for row in rows
         }
         file = self.root / "predictions.parquet"

@@ -10,7 +10,7 @@ from chainsight.config import SftSection
 from chainsight.records import Example
 from chainsight.training.composition import Composition, compose
 
-ONE = Example("", "", "train", "?", ("1",), "exact_match", b"")
+ONE = Example("", "", "train", "?", ("1",), "exact_match", (b"",))
 EXAMPLES = [
     replace(ONE, id=f"{dataset}/train/{i}", dataset=dataset)
     for dataset, count in (("a", 200), ("b", 40))

@@ -1,16 +1,17 @@
 """What a forward pass keeps, counted: against tensors that can be counted by hand."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
-from lessons import context, dpo_trainer, sft_trainer
 from torch import nn
 from torch.utils.checkpoint import checkpoint as checkpointed
 
 from chainsight.config import DpoSection, SftSection
 from chainsight.context import Context
-from chainsight.training import loop, setup
+from chainsight.training import dpo, loop, setup, sft
+from chainsight.training.data import PairRow
 from chainsight.training.memory import FirstPass, measured, questions
 from chainsight.vlm import checkpoint, grouping, prefix
 from chainsight.vlm.prefix import IGNORED, Branch, Group
@@ -145,14 +146,34 @@ def test_a_family_that_the_planner_lacks_is_measured_all_the_same(
     assert set(first.metrics) == {"activation_bytes_per_pair"}
 
 
-@pytest.mark.parametrize(("make", "unit"), [(sft_trainer, "row"), (dpo_trainer, "pair")])
-def test_a_training_logs_its_first_pass_beside_the_plan(
-    tmp_path: Any, student_folder: Any, make: Any, unit: str
+class Curves:
+    """Keeps what a stage would send to tracking."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, float] = {}
+
+    def log(self, values: Any, step: int) -> None:
+        self.sent |= values
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_a_training_tells_tracking_what_its_first_pass_kept(
+    stage: str, student_folder: Any, png: Any, tmp_path: Any
 ) -> None:
-    logged: dict[str, float] = {}
-    metrics = type("Metrics", (), {"log": lambda _, values, step: logged.update(values)})()
-    trainer = make(context(tmp_path, student_folder, metrics=metrics), max_steps=1)
-    loop.train(trainer, "training", trainer.num_steps)
-    kept = logged[f"activation_bytes_per_{unit}"]
-    assert logged[f"planned_activation_bytes_per_{unit}"] == pytest.approx(kept, rel=0.1)
-    assert logged["planned_memory_bytes"] > 0
+    curves = Curves()
+    context = Context(work=tmp_path, ledger=tmp_path, metrics=curves)
+    sections: dict[str, Any] = {"sft": SftSection, "dpo": DpoSection}
+    section = sections[stage](max_steps=1, batch_size=2, device_batch_size=2)
+    loaded = setup.load_for_training(student_folder, section, context)
+    prompts = [Prompt(name, "How many?", (png(name, (64, 64)),)) for name in ("red", "blue")]
+    rows = [loaded.template.row(prompt, range(20, 50)) for prompt in prompts]
+    others = [dataclasses.replace(row, response_ids=range(30, 70)) for row in rows]
+    if stage == "sft":
+        trainer: Any = sft.build(loaded, rows, section, context)
+    else:
+        pairs = [PairRow(*both) for both in zip(rows, others, strict=True)]
+        trainer = dpo.build(loaded, pairs, section, context)
+    loop.train(trainer, stage, 1)
+    unit = {"sft": "row", "dpo": "pair"}[stage]
+    kept = curves.sent[f"activation_bytes_per_{unit}"]
+    assert kept == pytest.approx(curves.sent[f"planned_activation_bytes_per_{unit}"], rel=0.1)

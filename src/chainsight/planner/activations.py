@@ -14,6 +14,8 @@ from chainsight.planner.shapes import Decoder, Shape
 
 SINGLE = 4
 """Bytes of a float32."""
+PIECE = 2**25
+"""Logits that `vlm.prefix.score` holds at a time."""
 PER_LAYER = 7
 """Adapted linear layers in a decoder layer."""
 
@@ -60,11 +62,6 @@ class Manner:
         """Bytes of a number in the base's weights, hence in the residual stream."""
         return 2 if self.bfloat16 and self.lora else SINGLE
 
-    @property
-    def casts(self) -> bool:
-        """Whether weights and residual stream are float32 and computing is not."""
-        return self.number != self.weight
-
 
 @dataclass(frozen=True)
 class Activations:
@@ -99,15 +96,27 @@ def activations(shape: Shape, questions: Sequence[Question], manner: Manner) -> 
     vision, recomputed = _vision(shape, questions, manner)
     norm = (1 if manner.lora else 2) * SINGLE
     ends = tokens * (8 + 2 * text.head_size * manner.weight + norm * text.hidden)
-    hidden = 0 if manner.lora else learned * text.hidden * manner.number
     return Activations(
         layers=text.layers * (inputs if manner.checkpointing else layer),
         recomputed=max(layer + masks, recomputed) if manner.checkpointing else 0,
         masks=0 if manner.checkpointing else text.layers * masks,
         ends=ends,
-        head=hidden + learned * text.vocabulary * SINGLE,
+        head=_head(text, learned, manner),
         vision=vision,
     )
+
+
+def in_pieces(text: Decoder, learned: int) -> int:
+    """Tokens whose logits are there at a time: all, unless they are many."""
+    return min(learned, max(1, PIECE // text.vocabulary))
+
+
+def _head(text: Decoder, learned: int, manner: Manner) -> int:
+    """Hidden states and log-probabilities; of several pieces the former alone, to begin again."""
+    if in_pieces(text, learned) < learned:
+        return learned * text.hidden * manner.weight
+    hidden = 0 if manner.lora else learned * text.hidden * manner.number
+    return hidden + learned * text.vocabulary * SINGLE
 
 
 def _layer(text: Decoder, one: Question, manner: Manner) -> int:
@@ -124,23 +133,19 @@ def _layer(text: Decoder, one: Question, manner: Manner) -> int:
 
 
 def _attention(text: Decoder, one: Question, manner: Manner) -> int:
-    """Queries, keys, values and outputs as `vlm.prefix.attention` hands them to torch's sdpa."""
+    """Queries, keys, values and outputs, as `vlm.prefix.kernels.split` gives them to sdpa."""
     c, q, kv = manner.number, text.queries, text.keys
-    sums = text.heads * SINGLE * one.tokens
-    outputs = q * c * one.tokens
-    values = kv * c * one.tokens
-    bunches = list(_bunches(one))
-    queries, keys = q * c * one.tokens, kv * c * one.tokens
+    kept = one.tokens * (2 * q * c + 2 * kv * c + text.heads * SINGLE)
+    bunches = _bunches(one)
     if bunches and text.heads > text.kv_heads:
-        queries += q * c * sum(one.branches)  # folded: those that share a key become rows
-    for rows in bunches[1:]:  # the prompt's keys and values are put before each further bunch
-        keys += (one.prompt + rows) * kv * c
-        values += (one.prompt + rows) * kv * c
-    return sums + outputs + queries + keys + values
+        kept += q * c * sum(bunches)  # folded: those that share a key become rows
+    for rows in bunches[1:]:  # the prompt is put before each further bunch
+        kept += 2 * kv * c * (one.prompt + rows)
+    return kept
 
 
 def _bunches(one: Question) -> list[int]:
-    """Tokens of the branches that are attended to in one call, as `vlm.prefix` bunches them."""
+    """Tokens of the branches that are attended to in one call, as `vlm.prefix.kernels` does."""
     if len(one.branches) < 2:
         return []
     limit, made = max(one.prompt // 2, 1), [0]

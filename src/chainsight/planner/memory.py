@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 from chainsight.config import DpoSection, ModelSection, RunConfig, SftSection
 from chainsight.inventory.tally import RATIONALE_WORDS
 from chainsight.inventory.tokens import TOKENS_PER_WORD
-from chainsight.planner.activations import SINGLE, Activations, Manner, Question, activations
+from chainsight.planner.activations import (
+    SINGLE,
+    Activations,
+    Manner,
+    Question,
+    activations,
+    in_pieces,
+)
 from chainsight.planner.shapes import Picture, Shape
 
 PROMPT_TEXT = 200
@@ -133,7 +140,7 @@ def training(
     buckets = 2 if processes.number > pieces else 1  # ddp copies gradients to send them
     weights = shape.parameters * manner.weight + (SINGLE * trained if manner.lora else 0)
     reference = shape.parameters * manner.weight  # of DPO, where it is a second model
-    second = getattr(section, "reference", None) == "model"
+    second = isinstance(section, DpoSection) and section.reference == "model"
     casts, brief = _waves(shape, questions, manner, found)
     parts = {
         "weights": weights // pieces,
@@ -164,19 +171,20 @@ def _waves(
 ) -> tuple[int, int]:
     """Autocast's copies of weights, and what else comes on top of activations, at the highest.
 
-    The copies last as long as the forward pass; longer without checkpointing, as the backward pass
-    multiplies by them. With it the backward pass makes one layer's again.
+    Without checkpointing the copies last until the backward pass has multiplied by them. With it
+    there are those of a layer at a time: the training's loop has autocast keep none.
     """
     text, tokens = shape.text, sum(one.tokens for one in questions)
     learned = sum(one.learned for one in questions)
     looked_up = 0 if manner.lora or text.tied else text.embedding  # an embedding is not multiplied
     casts = manner.bfloat16 * manner.number * (trained_parameters(shape, manner) - looked_up)
     in_layer = 2 * text.intermediate * tokens * (SINGLE if manner.lora else manner.number)
-    at_head = learned * text.vocabulary * (2 * SINGLE + manner.bfloat16 * manner.number)
+    logits = in_pieces(text, learned) * text.vocabulary
+    again = in_pieces(text, learned) < learned  # log-probabilities, too
+    at_head = logits * ((2 + again) * SINGLE + manner.bfloat16 * manner.number)
     if not manner.checkpointing:
         return casts, max(in_layer, at_head)
-    forward, back = (casts, at_head), (casts // text.layers, found.recomputed + in_layer)
-    return max(forward, back, key=sum)
+    return casts // text.layers, max(at_head, found.recomputed + in_layer)
 
 
 def _gathered(shape: Shape, manner: Manner) -> int:

@@ -53,9 +53,9 @@ class DpoLoop(loop.Loop[PairBatch], DPOTrainer):  # type: ignore[misc]
         """The batch of a forward pass."""
         return self.maker.pairs(self.pairs, forward)
 
-    def batch_of(self, inputs: PairBatch) -> Batch:
-        """What the model is given of it."""
-        return inputs.batch
+    def counted(self, inputs: PairBatch) -> tuple[Any, Batch, int]:
+        """The model's configuration, what it is given, and how many pairs that is."""
+        return self.maker.loaded.model.config, inputs.batch, len(inputs.chosen)
 
     def part_of_loss(self, model: Any, inputs: PairBatch, step: tuple[Part, ...]) -> torch.Tensor:
         """What a forward pass adds to the step's loss."""
@@ -170,7 +170,7 @@ def build(
         )
     trainer.section, trainer.pairs, trainer.frozen = config, pairs, second
     maker = data.Maker(loaded, config.share, pictured=parallel.num_ranks() > 1)
-    trainer.begin(context, steps, maker, config)
+    trainer.begin(context, steps, maker, vision_learning_rate=0.0)
     if second is not None and setup.sharded(context):
         parallel.shard(second, trainer.args.device)
     if kind == "cache":

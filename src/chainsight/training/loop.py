@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Generic
 
 import torch
+from accelerate.utils import AutocastKwargs  # type: ignore[import-untyped]
 from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback
 
-from chainsight.config import DpoSection, SftSection
 from chainsight.context import Context
 from chainsight.errors import ChainsightError
 from chainsight.training import parallel, plan, resume
@@ -52,26 +52,27 @@ class Loop(Generic[Inputs]):
 
     vision_learning_rate = 0.0
     context: Context
+    section: Any
+    """The stage's, of the configuration."""
     maker: Maker
-    first: FirstPass
     steps: Sequence[tuple[Part, ...]] = ()
     """The parts of each optimizer step of the whole training."""
-    batches: Iterator[tuple[Inputs, int, bool]] | None = None
-    """This rank's batches from the step under way on, how many rows or pairs each has, and whether
-    it is its step's last."""
+    batches: Iterator[tuple[Inputs, bool]] | None = None
+    """This rank's batches from the step under way on, and whether each is its step's last."""
 
     def begin(
         self,
         context: Context,
         steps: Sequence[tuple[Part, ...]],
         maker: Maker,
-        section: SftSection | DpoSection,
-        vision_learning_rate: float = 0.0,
+        vision_learning_rate: float,
     ) -> None:
         """Set what the trainer's own constructor does not know."""
         self.context, self.steps, self.maker = context, steps, maker
-        self.first = FirstPass(section, context)
+        self.first_pass = FirstPass(self.section, context)
         self.vision_learning_rate = vision_learning_rate
+        # Each weight is used once a pass: copies kept meanwhile are of no use, and 15 GB at 8B.
+        self.accelerator.autocast_handler = AutocastKwargs(cache_enabled=False)
         if sharded(context):
             parallel.shard(self.model, self.args.device)
             register_fsdp_forward_method(self.model, "get_image_features")
@@ -95,8 +96,8 @@ class Loop(Generic[Inputs]):
         """What a forward pass adds to the step's loss."""
         raise NotImplementedError
 
-    def batch_of(self, inputs: Inputs) -> Batch:
-        """What the model is given of it."""
+    def counted(self, inputs: Inputs) -> tuple[Any, Batch, int]:
+        """The model's configuration, what it is given, and how many rows or pairs that is."""
         raise NotImplementedError
 
     def passes(self) -> Iterator[Forward]:
@@ -114,9 +115,9 @@ class Loop(Generic[Inputs]):
             own = self.dealt(step)[parallel.rank() :: parallel.num_ranks()]
             yield from ((forward, n == len(own) - 1) for n, forward in enumerate(own))
 
-    def _own_batches(self, start: int) -> Iterator[tuple[Inputs, int, bool]]:
-        def make(own: tuple[Forward, bool]) -> tuple[Inputs, int, bool]:
-            return self.make(own[0]), sum(map(len, own[0])), own[1]
+    def _own_batches(self, start: int) -> Iterator[tuple[Inputs, bool]]:
+        def make(own: tuple[Forward, bool]) -> tuple[Inputs, bool]:
+            return self.make(own[0]), own[1]
 
         passes = self._own_passes(start)
         return ahead(make, passes) if self.args.device.type == "cuda" else map(make, passes)
@@ -129,21 +130,14 @@ class Loop(Generic[Inputs]):
         total = torch.zeros((), device=self.args.device)
         last = False
         while not last:
-            inputs, count, last = next(self.batches)
+            inputs, last = next(self.batches)
             with self._summing_up(model, last):
-                with self._forward(inputs, count):
+                with self.accelerator.autocast(), self.first_pass.watching(*self.counted(inputs)):
                     part = self.part_of_loss(model, inputs.to(self.args.device), self.steps[number])
                 part = part * parallel.num_ranks()
                 self.accelerator.backward(part)
             total += part.detach()
         return total
-
-    @contextlib.contextmanager
-    def _forward(self, inputs: Inputs, count: int) -> Iterator[None]:
-        """Around a forward pass of so many rows or pairs."""
-        config, batch = self.maker.loaded.model.config, self.batch_of(inputs)
-        with self.first.watching(config, batch, count), self.accelerator.autocast():
-            yield
 
     def _summing_up(self, model: Any, last: bool) -> contextlib.AbstractContextManager[Any]:
         """Ranks exchange gradients after the last pass; where weights are cut up, after each: a
@@ -231,7 +225,7 @@ class Loop(Generic[Inputs]):
         step = self.state.global_step
         if "loss" not in logs:
             return
-        self.context.metrics.log(_curve(logs) | self.first.metrics, step)
+        self.context.metrics.log(_curve(logs), step)
         if not all(math.isfinite(logs[k]) for k in ("loss", "grad_norm") if k in logs):
             raise ChainsightError(
                 f"the loss is {logs['loss']} at step {step} (gradient norm "
@@ -292,6 +286,7 @@ def train(trainer: Any, title: str, num_steps: int) -> list[dict[str, float]]:
             f"{title}: told to stop (SIGTERM), which it did after step {trainer.state.global_step} "
             f"of {num_steps}; its checkpoint is kept, run again to go on"
         )
+    trainer.context.metrics.log(trainer.first_pass.metrics, trainer.state.global_step)
     return [
         {"step": entry["step"], **_curve(entry)}
         for entry in trainer.state.log_history

@@ -30,9 +30,9 @@ class SftLoop(loop.Loop[Batch], SFTTrainer):  # type: ignore[misc]
         """The batch of a forward pass."""
         return self.maker.rows(self.rows, forward)
 
-    def batch_of(self, inputs: Batch) -> Batch:
-        """It is one."""
-        return inputs
+    def counted(self, inputs: Batch) -> tuple[Any, Batch, int]:
+        """The model's configuration, what it is given, and how many rows that is."""
+        return self.maker.loaded.model.config, inputs, inputs.layout.num_branches
 
     def part_of_loss(self, model: Any, inputs: Batch, step: tuple[Part, ...]) -> torch.Tensor:
         """What a forward pass adds to the step's loss."""
@@ -58,7 +58,7 @@ def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Cont
             processing_class=loaded.processor,
             peft_config=setup.adapters(loaded.model, config),
         )
-    trainer.rows = rows
+    trainer.section, trainer.rows = config, rows
     maker = data.Maker(loaded, config.share, pictured=parallel.num_ranks() > 1)
-    trainer.begin(context, steps, maker, config, config.vision_learning_rate)
+    trainer.begin(context, steps, maker, config.vision_learning_rate)
     return trainer

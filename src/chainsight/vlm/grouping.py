@@ -98,10 +98,15 @@ def batch(loaded: Loaded, groups: Sequence[Group]) -> Batch:
     ]
     layout = prefix.lay_out(groups, prompts)
     names = dict.fromkeys(name for pictures in each for name in pictures)
-    joined = {name: torch.cat([p[name] for p in each if name in p]) for name in names}
+    joined = {name: _cat([p[name] for p in each if name in p]) for name in names}
     return Batch(layout, family.position_ids(layout.positions), joined)
 
 
 def _pictures(loaded: Loaded, group: Group) -> dict[str, torch.Tensor]:
     each = [loaded.template.pictures(image, group.key) for image in group.images]
-    return {name: torch.cat([p[name] for p in each]) for name in each[0]} if each else {}
+    return {name: _cat([p[name] for p in each]) for name in each[0]} if each else {}
+
+
+def _cat(parts: list[torch.Tensor]) -> torch.Tensor:
+    """One behind the other; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from chainsight.config import RunConfig, load_config, validate
+from chainsight.config import ModelSection, RunConfig, load_config, validate
 from chainsight.datasets import named
 from chainsight.errors import ConfigError
 
@@ -152,3 +152,9 @@ def test_what_may_be_unset_is_unset_by_default() -> None:
     optional = {n: f.default for n, f in fields.items() if type(None) in get_args(f.annotation)}
     assert "SftSection.max_steps" in optional
     assert {n for n, default in optional.items() if default is not None} == set()
+
+
+def test_flash_attention_is_refused_in_single_precision() -> None:
+    with pytest.raises(ValueError, match="does not compute in float32; write dtype: bfloat16"):
+        ModelSection(attention="flash_attention_2")
+    assert ModelSection(attention="flash_attention_2", dtype="bfloat16")

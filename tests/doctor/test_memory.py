@@ -58,7 +58,8 @@ def test_the_papers_run_fits_eight_h100() -> None:
 
 def test_what_does_not_fit_fails_with_what_to_change_and_where_that_leads() -> None:
     sft, sample, dpo, evaluate = look(platform={"gpu": "24GB", "gpus": 1})
-    assert [sft.level, sample.level, dpo.level, evaluate.level] == ["fail"] * 4
+    assert [sft.level, sample.level, dpo.level] == ["fail"] * 3
+    assert evaluate.level == "warn"
     assert sft.finding.startswith("sft does not fit: ")
     assert "dpo.tuning: lora (23.4 GB)" in dpo.way_out
     assert sample.way_out.startswith("set sample.batch_size: 1 (")
@@ -71,9 +72,9 @@ def test_a_24_gb_card_trains_adapters() -> None:
 
 
 def test_what_fits_without_its_margin_or_its_longest_rows_is_a_warning() -> None:
-    (tight, *_) = look(platform={"gpu": "52GB"})
+    (tight, *_) = look(platform={"gpu": "41GB"})
     assert (tight.level, "rows of the usual size barely fit" in tight.finding) == ("warn", True)
-    (rarely, *_) = look(platform={"gpu": "56GB"})
+    (rarely, *_) = look(platform={"gpu": "44GB"})
     assert (rarely.level, "the longest may not fit" in rarely.finding) == ("warn", True)
     assert "sft.device_batch_size" in rarely.way_out
 

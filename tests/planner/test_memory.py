@@ -15,6 +15,8 @@ from chainsight.planner.activations import Manner, Question, activations
 from chainsight.planner.memory import (
     CONTEXT_BYTES,
     FRAGMENTATION,
+    OPEN,
+    PREFILL_TOKENS,
     PROMPT_TEXT,
     _waves,
     manner_of,
@@ -22,7 +24,7 @@ from chainsight.planner.memory import (
     trained_parameters,
 )
 from chainsight.planner.shapes import Decoder, Shape, Tower
-from chainsight.vlm import prefix
+from chainsight.vlm import prefix, sampling
 from chainsight.vlm.prefix import Branch, Group
 
 ALL, TEXT = 8_354_752_512, 8_030_261_248
@@ -100,11 +102,22 @@ def test_rows_of_sft_are_never_longer_than_max_length() -> None:
 def test_a_cache_holds_each_prompt_once_and_each_candidate() -> None:
     config = {"batch_size": 2, "num_candidates": 32, "max_new_tokens": 100}
     longest = plan("sample", sample=config).longest
-    tokens = 2 * (PROMPT_TEXT + 2928) + 2 * 32 * 100
+    tokens = OPEN * 2 * (PROMPT_TEXT + 2928) + 2 * 32 * 100
     assert longest.parts["cache"] == tokens * 2 * 1024 * 32 * 2  # keys and values, layers, bfloat16
     assert longest.parts["weights"] == 2 * ALL
     fewer = plan("sample", sample=config | {"num_candidates": 2}).longest
     assert fewer.total < longest.total
+
+
+def test_candidates_are_scored_in_one_pass_of_a_question() -> None:
+    config = {"batch_size": 1, "num_candidates": 32, "max_new_tokens": 512}
+    tokens = PROMPT_TEXT + 2928 + 32 * 512
+    per_token = 3 * 4096 * 2 + 4 * 4096 + 3 * 14336 * 2
+    assert plan("sample", sample=config).longest.parts["passing"] == tokens * per_token
+
+
+def test_the_planner_knows_how_the_sampler_works() -> None:
+    assert (OPEN, PREFILL_TOKENS) == (sampling.OPEN, sampling.PREFILL_TOKENS)
 
 
 def test_evaluation_reckons_with_the_longest_mode_it_asks_in() -> None:

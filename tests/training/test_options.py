@@ -9,6 +9,7 @@ from trl.trainer.sft_config import SFTConfig
 
 from chainsight.config import DpoSection, SftSection
 from chainsight.config.trainer import PASSED_ON, REFUSED
+from chainsight.errors import ConfigError
 
 
 def names(config):
@@ -66,3 +67,12 @@ def test_the_reference_is_chosen_by_what_it_costs(tmp_path, student_folder, sett
     trainer = dpo_trainer(context(tmp_path, student_folder), lora_rank=2, **settings)
     assert (tmp_path / "reference.jsonl").exists() == (kind == "cache")
     assert step(trainer)[0] == pytest.approx(0.6931, abs=1e-4)
+
+
+def test_an_attention_without_a_backward_pass_is_refused_before_anything_is_loaded(
+    tmp_path, student_folder
+):
+    where = context(tmp_path, student_folder)
+    model = where.model.model_copy(update={"attention": "flex_attention"})
+    with pytest.raises(ConfigError, match="trains on a GPU only; set it to sdpa"):
+        sft_trainer(dataclasses.replace(where, model=model))

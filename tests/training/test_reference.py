@@ -4,6 +4,7 @@ import pytest
 import torch
 from lessons import context, dpo_trainer, nudge, pairs_of, png
 
+from chainsight.errors import ChainsightError
 from chainsight.training.data import PairRow
 from chainsight.vlm import checkpoint
 from chainsight.vlm.template import Row
@@ -56,3 +57,13 @@ def test_a_score_is_of_one_model_one_picture_and_one_weighting(
     nudge(loaded.model)
     checkpoint.save(loaded, other, base="")
     assert scored(few, other)[0] == 2
+
+
+def test_told_to_stop_while_it_is_asked_it_keeps_what_it_has(scored, tmp_path, student_folder):
+    told = iter([False, True])  # SIGTERM comes in the second pass
+    with pytest.raises(ChainsightError, match="while the reference was asked"):
+        dpo_trainer(context(tmp_path, student_folder, stopping=lambda: next(told)))
+    kept = len((tmp_path / "reference.jsonl").read_text().splitlines())
+    pairs = pairs_of(checkpoint.load(student_folder).template)
+    num_distinct = len({(p.key, p.response_ids) for pair in pairs for p in vars(pair).values()})
+    assert scored(pairs)[0] == num_distinct - kept < num_distinct

@@ -1,6 +1,7 @@
 """In the middle of an epoch: told to stop and gone on, every row is learned once."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from lessons import context, dpo_trainer, pairs_of, sft_rows, sft_trainer
@@ -33,7 +34,8 @@ def test_a_stop_in_the_middle_of_an_epoch_repeats_no_row_and_skips_none(
     template = checkpoint.load(student_folder).template
     steps = iter([False, True])  # SIGTERM comes in the second step
     settings = {"batch_size": 5, "learning_rate": 1e-4, "share": "question"}
-    first = make(context(tmp_path / "a", student_folder, stopping=lambda: next(steps)), **settings)
+    first = make(context(tmp_path / "a", student_folder), **settings)
+    first.context = replace(first.context, stopping=lambda: next(steps))
     before = learned_by(first)
     with pytest.raises(ChainsightError, match=r"told to stop \(SIGTERM\).* after step 2 of"):
         loop.train(first, stage, first.num_steps)

@@ -20,6 +20,14 @@ def row(loaded: Loaded, text: str, response: Sequence[int], images: tuple[bytes,
     return loaded.template.row(Prompt(text, text, images), response)
 
 
+def inputs(loaded: Loaded, row: Row) -> dict[str, torch.Tensor]:
+    """One row for an ordinary forward pass, which finds its positions itself."""
+    ids = torch.tensor([[*row.prompt_ids, *row.response_ids]])
+    pictures = [loaded.template.pictures(image, row.key) for image in row.images]
+    joined = {name: torch.cat([p[name] for p in pictures]) for name in (pictures or [{}])[0]}
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **joined}
+
+
 def response(rng: random.Random, most: int = 20) -> tuple[int, ...]:
     """Letters of the tests' bytewise tokenizer."""
     return tuple(rng.randrange(70, 120) for _ in range(rng.randint(1, most)))
@@ -50,10 +58,8 @@ def row_logps(model: Any, loaded: Loaded, groups: Sequence[Group]) -> Logps:
 
 
 def _row_logps(model: Any, loaded: Loaded, group: Group, branch: Branch) -> torch.Tensor:
-    ids = torch.tensor([[*group.prompt_ids, *branch.ids]])
-    pictures = [loaded.template.pictures(image, "") for image in group.images]
-    joined = {name: torch.cat([p[name] for p in pictures]) for name in (pictures or [{}])[0]}
-    logits = model(input_ids=ids, use_cache=False, **joined).logits[0, :-1].float()
+    whole = inputs(loaded, Row("", group.prompt_ids, branch.ids, group.images))
+    logits = model(**whole, use_cache=False).logits[0, :-1].float()
     labels = torch.tensor([*[IGNORED] * len(group.prompt_ids), *branch.labels])[1:]
     logps = logits.log_softmax(-1).gather(1, labels.clamp(min=0)[:, None])[:, 0]
     return logps[labels != IGNORED]

@@ -197,16 +197,6 @@ def greedy(loaded, prompt, row, num_tokens):
     return ids
 
 
-def test_rows_of_a_padded_batch_say_what_they_say_alone(ours, theirs, asked):
-    batch = ours.template.collate([row for _, rows in asked for row in rows])
-    labels = batch.pop("labels")[:, 1:]
-    with torch.no_grad():
-        logits = ours.model(**batch).logits[:, :-1].transpose(1, 2).float()
-        loss = functional.cross_entropy(logits, labels, reduction="sum")  # skips IGNORED
-        wanted = plain_loss(theirs, theirs.model, asked)
-    assert loss.item() == pytest.approx(wanted.item(), rel=EXACT)
-
-
 def test_every_weight_is_of_the_tower_the_projector_or_the_language_model(ours):
     decoder = {id(p) for p in ours.family.language_model(ours.model).parameters()}
     decoder |= {id(p) for p in ours.model.get_output_embeddings().parameters()}
@@ -216,15 +206,14 @@ def test_every_weight_is_of_the_tower_the_projector_or_the_language_model(ours):
         assert sum(parts) == 1, name
 
 
-def test_tiles_or_patches_are_counted_as_the_tower_computes_them(ours, asked):
+def test_the_tower_computes_all_pictures_at_once_and_is_left_alone_without_any(ours, asked):
     inner, counted = ours.model.model, []
     tower = inner.visual if ours.family.axes == 3 else inner.vision_tower
     tower.register_forward_pre_hook(lambda _, given: counted.append(len(given[0])))
     batch = packed(ours, asked)
     ours.family.encode(ours.model, batch.pictures)
-    assert counted == [ours.family.num_tiles(batch.pictures)]
-    assert ours.family.num_tiles({}) == 0
     assert ours.family.encode(ours.model, {}) == {}
+    assert counted == [len(batch.pictures["pixel_values"])]
 
 
 def test_a_checkpoint_that_is_saved_again_is_the_same(ours, asked, tmp_path):

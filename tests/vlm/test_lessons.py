@@ -17,6 +17,7 @@ from chainsight.vlm.ids import Ids
 from chainsight.vlm.prefix import ATTENTION, IGNORED, token_logps
 from chainsight.vlm.sampling import generate
 from chainsight.vlm.template import Prompt, Template
+from tests.vlm.plain import inputs
 
 TURNS = ("A red square.", "How large?", "Two by two.", "Thanks", "Welcome.")
 
@@ -86,13 +87,11 @@ def test_a_later_answer_is_predicted_as_in_a_row_of_its_own(loaded, student_fold
     made = batch(shared, [alone(row)])
     with torch.no_grad():
         found = token_logps(shared.model(**made.arguments()).logits, made.layout)
-        plain = loaded.template.collate([row])
-        labels = plain.pop("labels")
-        logps = loaded.model(**plain).logits[0, :-1].log_softmax(-1)
-    kept = labels[0, 1:] != IGNORED
-    assert torch.allclose(
-        found, logps[kept].gather(-1, labels[0, 1:][kept][:, None])[:, 0], atol=1e-4
-    )
+        logps = loaded.model(**inputs(loaded, row)).logits[0, :-1].log_softmax(-1)
+    labels = torch.tensor(row.learned)
+    kept = labels != IGNORED
+    said = logps[-len(labels) :][kept]
+    assert torch.allclose(found, said.gather(-1, labels[kept][:, None])[:, 0], atol=1e-4)
 
 
 def test_control_tokens_in_later_turns_are_text(template, prompt):
@@ -132,16 +131,12 @@ def student_of(example):
 # --- questions about no picture --------------------------------------------------------------
 
 
-def test_a_batch_may_be_about_text_alone_or_in_part(template, prompt):
+def test_a_batch_may_be_about_text_alone_or_in_part(loaded, template, prompt):
     bare = template.row(Prompt("t", "What is it?", ()), (70,))
     assert 5 not in bare.prompt_ids
-    assert template.collate([bare]).keys() == {
-        "input_ids", "attention_mask", "labels", "position_ids"
-    }  # fmt: skip
-    both, one = (
-        template.collate([bare, template.row(prompt)]),
-        template.collate([template.row(prompt)]),
-    )
+    assert not batch(loaded, [alone(bare)]).pictures
+    seen = alone(template.row(prompt))
+    both, one = (batch(loaded, groups).pictures for groups in ([alone(bare), seen], [seen]))
     assert torch.equal(both["pixel_values"], one["pixel_values"])
 
 

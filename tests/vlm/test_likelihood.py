@@ -7,6 +7,7 @@ from chainsight.vlm import checkpoint
 from chainsight.vlm.likelihood import logprobs
 from chainsight.vlm.sampling import generate
 from chainsight.vlm.template import Prompt, Row
+from tests.vlm.plain import inputs
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +23,8 @@ def prompt(png):
 def alone(student, row, tokens):
     """By a forward pass of the whole, one answer, the library's own attention."""
     whole = Row(row.key, row.prompt_ids, tuple(tokens), row.images)
-    batch = student.template.collate([whole])
-    del batch["labels"]
     with torch.no_grad():
-        logps = student.model(**batch).logits[0].log_softmax(-1)
+        logps = student.model(**inputs(student, whole)).logits[0].log_softmax(-1)
     start = len(row.prompt_ids) - 1
     return sum(float(logps[start + i, token]) for i, token in enumerate(tokens))
 

@@ -102,7 +102,7 @@ def test_the_prompt_stands_in_the_row_once(loaded: Loaded, png: Png) -> None:
     assert made.layout.input_ids.shape[1] == len(one.prompt_ids) + sum(
         len(branch.ids) for branch in one.branches
     )
-    assert loaded.family.num_tiles(made.pictures) == len(
+    assert len(made.pictures["pixel_values"]) == len(
         loaded.template.pictures(png("red"), "")["pixel_values"]
     )
 

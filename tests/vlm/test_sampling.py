@@ -11,6 +11,7 @@ from chainsight.vlm.families.llava import LLAVA
 from chainsight.vlm.likelihood import logprobs
 from chainsight.vlm.sampling import Drawing, choose, continue_rows, generate, stream
 from chainsight.vlm.template import Prompt
+from tests.vlm.plain import inputs
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,7 @@ def prompts(png):
 def plain(student, prompt, count):
     """Greedy tokens by full forwards, one prompt alone, no cache and no padding."""
     row = student.template.row(prompt)
-    batch = student.template.collate([row])
-    del batch["labels"], batch["position_ids"]
+    batch = inputs(student, row)
     ids, total = [], 0.0
     for _ in range(count):
         with torch.no_grad():
@@ -108,8 +108,7 @@ def test_the_librarys_generate_gives_the_same_tokens_with_the_same_draws(student
     options = {"max_new_tokens": 40, "temperature": 1.0, "top_p": 0.9, "num_candidates": 4}
     ours = generate(student, prompts, seed=3, **options)
     for prompt, said in zip(prompts, ours, strict=True):
-        batch = student.template.collate([student.template.row(prompt)])
-        del batch["labels"], batch["position_ids"]
+        batch = inputs(student, student.template.row(prompt))
         length = batch["input_ids"].shape[1]
         theirs = student.model.generate(
             **batch, do_sample=True, top_k=0, num_return_sequences=4, max_new_tokens=40,
@@ -197,7 +196,33 @@ def test_others_join_when_places_are_free_and_get_the_answers_that_they_get_alon
         student, rows, max_new_tokens=60, temperature=2.0, num_candidates=3, seed=1
     )
     assert [found[number] for number in range(len(rows))] == together
-    assert most <= 4  # places, and those whose last answers are read while others join
+    assert most <= sampling.OPEN * 2
+
+
+class Brief(checkpoint.Loaded):
+    """One that ends most answers soon."""
+
+    end_ids = tuple(range(60, 110))
+
+
+def test_questions_of_which_one_long_answer_is_left_are_no_more_than_twice_the_places(
+    student, prompts
+):
+    """Each holds its prompt in the cache."""
+    how = Drawing(40, temperature=2.5, num_candidates=8, seed=1)
+    rows = [student.template.row(prompt) for prompt in prompts * 6]
+    num_open, most = 0, 0
+
+    def asked():
+        nonlocal num_open, most
+        for row in rows:
+            num_open += 1
+            most = max(most, num_open)
+            yield row
+
+    for _ in stream(Brief(**vars(student)), asked(), how, in_flight=3):
+        num_open -= 1
+    assert most == sampling.OPEN * 3
 
 
 def test_prompts_are_computed_together_only_up_to_a_bound(student, prompts, monkeypatch):
@@ -229,8 +254,7 @@ def test_positions_go_on_from_the_highest_one_of_the_prompt(student, prompts):
     placed = Placed(**vars(student))
     row = student.template.row(prompts[0])
     ((answer,),) = continue_rows(placed, [row], max_new_tokens=8)
-    batch = student.template.collate([row])
-    del batch["labels"]
+    batch = inputs(student, row)
     count = len(row.prompt_ids)
     for step, token in enumerate(answer.tokens):
         after = (count - 1) // 2 + 1 + torch.arange(step)

@@ -10,8 +10,11 @@ from chainsight.errors import CheckpointError
 from chainsight.records import Example
 from chainsight.vlm import checkpoint
 from chainsight.vlm.asking import ask
+from chainsight.vlm.grouping import alone, batch
+from chainsight.vlm.prefix import ATTENTION, score
 from chainsight.vlm.sampling import generate
 from chainsight.vlm.template import Prompt, Template, student
+from tests.vlm.plain import inputs
 
 FIRST = (
     "{% set found = messages[0]['content'] | selectattr('type', 'equalto', 'image') | list %}"
@@ -24,7 +27,7 @@ FIRST = (
 
 @pytest.fixture(scope="module")
 def loaded(student_folder):
-    return checkpoint.load(student_folder)
+    return checkpoint.load(student_folder, attention=ATTENTION)
 
 
 @pytest.fixture
@@ -32,10 +35,9 @@ def shots(png):
     return png("red", (32, 32)), png("blue", (64, 20)), png("green", (16, 80))
 
 
-def logits(loaded, *rows):
-    batch = loaded.template.collate(rows)
+def logits(loaded, row):
     with torch.no_grad():
-        return loaded.model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+        return loaded.model(**inputs(loaded, row)).logits
 
 
 def spoken(template, row):
@@ -75,8 +77,7 @@ def test_tokens_pictures_and_logits_are_the_processors_own(loaded, shots, text, 
     )
     assert list(row.prompt_ids) == theirs["input_ids"][0].tolist()
     assert row.images == tuple(shots[i] for i in order)
-    ours = loaded.template.collate([row])
-    assert torch.equal(ours["image_sizes"], theirs["image_sizes"])
+    assert torch.equal(inputs(loaded, row)["image_sizes"], theirs["image_sizes"])
     with torch.no_grad():
         wanted = loaded.model(**theirs).logits
     torch.testing.assert_close(logits(loaded, row), wanted, atol=1e-5, rtol=1e-5)
@@ -100,12 +101,18 @@ def test_rows_with_different_numbers_of_pictures_share_a_batch(loaded, shots):
         make(Prompt("b", "<image 3>, <image 1> and <image 2>?", shots), (71, 72)),
         make(Prompt("c", "In <image 2> or <image 1>, which is the largest?", shots[1:])),
     ]
-    together = logits(loaded, *rows)
-    for row, both in zip(rows, together, strict=True):
-        torch.testing.assert_close(both[-len(row) :], logits(loaded, row)[0], atol=1e-5, rtol=1e-5)
-    batch = loaded.template.collate(rows)
+    made = batch(loaded, [alone(row) for row in rows])
+    with torch.no_grad():
+        together = score(loaded.model, made.arguments())
+    apart = [logits(loaded, row)[0].log_softmax(-1) for row in rows]
+    wanted = [
+        logps[len(row.prompt_ids) - 1 + n, token]
+        for row, logps in zip(rows, apart, strict=True)
+        for n, token in enumerate(row.response_ids)
+    ]
+    torch.testing.assert_close(together, torch.stack(wanted), atol=1e-5, rtol=1e-5)
     order = [(32, 32), (80, 16), (32, 32), (20, 64), (80, 16), (20, 64)]  # height, width
-    assert [tuple(size) for size in batch["image_sizes"].tolist()] == order
+    assert [tuple(size) for size in made.pictures["image_sizes"].tolist()] == order
 
 
 def test_a_question_is_recorded_as_the_model_got_it(loaded, shots):

@@ -13,7 +13,7 @@ from chainsight.errors import CheckpointError, RecordError
 from chainsight.records import Example
 from chainsight.vlm import checkpoint
 from chainsight.vlm.pictures import MAX_PIXELS
-from chainsight.vlm.template import IGNORED, Prompt, Template, student
+from chainsight.vlm.template import Prompt, Template, student
 
 
 @pytest.fixture(scope="module")
@@ -156,41 +156,6 @@ def test_a_template_that_drops_the_picture_is_refused(student_folder, png):
     processor.chat_template = processor.chat_template.replace("<image>\n", "")
     with pytest.raises(CheckpointError, match="gives 0 image tokens"):
         Template(processor, system_prompt=True).row(Prompt("q", "x", (png(),)))
-
-
-def test_a_batch_ends_together_and_only_responses_are_labelled(template, png):
-    rows = [
-        template.row(Prompt("a", "Hm", (png(),)), (70, 71)),
-        template.row(Prompt("b", "A longer one", (png("blue", (64, 20)),)), (72,)),
-    ]
-    batch = template.collate(rows)
-    length = max(len(row) for row in rows)
-    for i, row in enumerate(rows):
-        pad = length - len(row)
-        assert batch["input_ids"][i, pad:].tolist() == [*row.prompt_ids, *row.response_ids]
-        assert batch["attention_mask"][i].tolist() == [0] * pad + [1] * len(row)
-        assert batch["position_ids"][i].tolist() == [0] * pad + list(range(len(row)))
-        labels = batch["labels"][i].tolist()
-        assert labels == [IGNORED] * (pad + len(row.prompt_ids)) + list(row.response_ids)
-    tiles = [len(template.pictures(row.images[0], "")["pixel_values"]) for row in rows]
-    assert len(batch["pixel_values"]) == sum(tiles)
-    assert batch["image_sizes"].tolist() == [[32, 32], [20, 64]]
-
-
-def test_padding_and_neighbours_do_not_change_a_rows_logits(student_folder, png):
-    loaded = checkpoint.load(student_folder)
-    make = loaded.template.row
-    rows = [
-        make(Prompt("a", "Hm", (png(),)), (70, 71)),
-        make(Prompt("b", "A much longer question", (png("blue", (64, 20)),)), (72,)),
-    ]
-    with torch.no_grad():
-        batches = [loaded.template.collate(part) for part in (rows, rows[:1], rows[1:])]
-        both, first, second = (
-            loaded.model(**{k: v for k, v in b.items() if k != "labels"}).logits for b in batches
-        )
-    torch.testing.assert_close(both[0, -len(rows[0]) :], first[0], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(both[1, -len(rows[1]) :], second[0], atol=1e-5, rtol=1e-5)
 
 
 def test_a_picture_is_prepared_once_while_it_is_in_the_cache(student_folder, png):

@@ -61,11 +61,21 @@ class ModelSection(Section):
     """Precision of weights and activations; the paper trains in bfloat16 (its script)."""
     attention: Literal["sdpa", "flex_attention", "flash_attention_2", "eager"] = "sdpa"
     """Attention kernel. flex_attention is compiled, and trains on a GPU only; flash_attention_2
-    needs a GPU, bfloat16 and, to sample or evaluate, its package; eager is to compare with."""
+    trains on a GPU in bfloat16; eager is to compare with. Answers are drawn by a kernel of their
+    own, whichever this is."""
     gradient_checkpointing: bool = False
     """Trade compute for memory; the paper's 8B runs need it."""
     prompt_style: PromptStyle = "paper"
     """Whose words it is asked in, from training to evaluation (docs/prompts.md)."""
+
+    @model_validator(mode="after")
+    def _kernel_takes_the_precision(self) -> "ModelSection":
+        if self.attention == "flash_attention_2" and self.dtype != "bfloat16":
+            raise ValueError(
+                f"attention: flash_attention_2 does not compute in {self.dtype}; write dtype: "
+                "bfloat16, or attention: sdpa"
+            )
+        return self
 
 
 class RunConfig(Section):

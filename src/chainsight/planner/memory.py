@@ -203,8 +203,14 @@ CHOOSING = 3 * 8 + SINGLE
 sums and one more, all float64."""
 
 
+OPEN, PREFILL_TOKENS = 2, 8192
+"""As in `vlm.sampling`: prompts that are kept beside those of the batch while their last candidates
+are written, and tokens of prompts that are computed together."""
+
+
 def decoding(stage: str, shape: Shape, config: RunConfig, picture: Picture) -> Need:
-    """Answers to a batch of questions: the cache of prompts and answers, and a wave on top."""
+    """Answers to a batch of questions: the cache of prompts and answers, and a wave on top: prompts
+    that are computed, a token that is drawn, or the scores of a question's candidates."""
     text, number = shape.text, 2 if config.model.dtype == "bfloat16" else SINGLE
     if stage == "sample":
         batch, answers = config.sample.batch_size, config.sample.num_candidates
@@ -216,16 +222,19 @@ def decoding(stage: str, shape: Shape, config: RunConfig, picture: Picture) -> N
             "direct": config.evaluate.max_direct_tokens,
         }
         length = max(lengths[mode] for mode in config.evaluate.modes)
-    prompts = batch * (PROMPT_TEXT + picture.tokens)
+    prompt = PROMPT_TEXT + picture.tokens
+    prompts = batch * prompt * (OPEN if answers > 1 else 1)
     written = batch * answers * length
+    pack = min(batch, max(1, PREFILL_TOKENS // prompt))
+    scored = prompt + answers * length if stage == "sample" else 0
     layer = 2 * text.keys * number  # keys and values of a token
     streams = 3 * text.hidden * number + SINGLE * text.hidden  # residual stream, norm in float32
-    prefill = prompts * (streams + 3 * text.intermediate * number)
-    tower = batch * picture.patches * (6 * shape.tower.hidden + 3 * shape.tower.intermediate)
+    whole = max(pack * prompt, scored) * (streams + 3 * text.intermediate * number)
+    tower = pack * picture.patches * (6 * shape.tower.hidden + 3 * shape.tower.intermediate)
     drawing = batch * answers * text.vocabulary * (number + CHOOSING) + (prompts + written) * layer
     parts = {
         "weights": shape.parameters * number,
         "cache": (prompts + written) * layer * text.layers,
-        "passing": max(prefill, drawing, tower * number),
+        "passing": max(whole, drawing, tower * number),
     }
     return Need(stage, parts, parts["cache"] + parts["passing"], prompts + written)

@@ -264,13 +264,13 @@ def _registered(ref: str, context: Context) -> _Source:
 
 
 def _load(source: _Source, context: Context) -> "Loaded":
-    from chainsight.vlm import checkpoint
+    from chainsight.vlm import checkpoint, prefix
 
     model = context.model
     return checkpoint.load(
         context.fetch(str(source.ref)) if source.stored else source.ref,
         revision=model.revision if source.ref == model.base else None,
         dtype=model.dtype,
-        attention=model.attention,
+        attention=prefix.implementation(model.attention),
         fetch=context.fetch,
     )

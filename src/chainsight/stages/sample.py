@@ -20,7 +20,7 @@ from chainsight.errors import ChainsightError
 from chainsight.metrics import judging
 from chainsight.records import Candidate, Example
 from chainsight.scoring import status_rates
-from chainsight.vlm import checkpoint, engines, likelihood
+from chainsight.vlm import checkpoint, engines, likelihood, prefix
 from chainsight.vlm.sampling import Drawing, Generated
 from chainsight.vlm.template import Row, student
 
@@ -124,8 +124,9 @@ def make_blocks(
     with context.progress.task("sample", total, "candidates", done=done) as task:
         if todo:
             model = context.model
+            attention = prefix.implementation(model.attention)
             loaded = checkpoint.load(
-                policy, dtype=model.dtype, attention=model.attention, fetch=context.fetch
+                policy, dtype=model.dtype, attention=attention, fetch=context.fetch
             )
             fill(loaded, todo, config, context, task)
     return blocks

@@ -16,10 +16,9 @@ from chainsight.config import PromptStyle, SftSection
 from chainsight.context import Context, Progress, Silent
 from chainsight.errors import ChainsightError
 from chainsight.records import Example, Mode, Rationale
-from chainsight.training import loop, setup, sft
+from chainsight.training import data, loop, setup, sft
 from chainsight.training.composition import compose
 from chainsight.vlm import checkpoint
-from chainsight.vlm.prefix import IGNORED
 from chainsight.vlm.template import Row, Template, student
 
 SORTS = ("direct", "cot", "instruct")
@@ -46,7 +45,7 @@ class Rows:
         return total | {
             "num_too_long": float(self.num_too_long),
             "num_turns_cut": float(self.num_turns_cut),
-            "num_learned_tokens": float(sum(map(num_learned, self.kept))),
+            "num_learned_tokens": float(sum(map(data.num_learned, self.kept))),
         }
 
 
@@ -165,8 +164,3 @@ def make_row(
         num_cut, turns = num_cut + 1, turns[:-2]
         row = template.lesson(prompt, turns)
     return row, num_cut
-
-
-def num_learned(row: Row) -> int:
-    """Tokens that count in the loss."""
-    return sum(label != IGNORED for label in row.learned)

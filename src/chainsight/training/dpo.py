@@ -15,6 +15,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from chainsight.config import DpoSection
 from chainsight.context import Context
+from chainsight.errors import ChainsightError
 from chainsight.training import data, feed, loop, objectives, parallel, plan, setup
 from chainsight.training.data import PairBatch, PairRow
 from chainsight.training.plan import Forward, Part
@@ -119,6 +120,9 @@ class DpoLoop(loop.Loop[PairBatch], DPOTrainer):  # type: ignore[misc]
 
         In the very passes of the training: so the first step's policy equals the reference to
         the last bit. The ranks take turns; scores that are kept already are not made again.
+
+        Raises:
+            ChainsightError: it was told to stop.
         """
         self.scores.read()
         todo = list(self.scores.lacking(self.passes(), self.pairs))
@@ -129,6 +133,11 @@ class DpoLoop(loop.Loop[PairBatch], DPOTrainer):  # type: ignore[misc]
                 own = todo[min(turn + parallel.rank(), len(todo) - 1)]  # all must go forward
                 self.scores.add(*self._scored(own))
                 progress.advance(min(parallel.num_ranks(), len(todo) - turn))
+                if any(parallel.gathered(self.context.stopping())):
+                    raise ChainsightError(
+                        "dpo: told to stop (SIGTERM) while the reference was asked; its scores "
+                        "are kept, run again to go on"
+                    )
         parallel.settle(self.model)
 
     def _scored(self, forward: Forward) -> tuple[Any, torch.Tensor]:

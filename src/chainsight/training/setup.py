@@ -43,7 +43,12 @@ def load_for_training(
 
     Weights that are trained stay float32, also for bfloat16 runs (which compute in bfloat16):
     at learning rates of 1e-6 an update is below bfloat16's resolution and would be lost.
+
+    Raises:
+        ConfigError: `model.attention` does not train here.
     """
+    if context.model.attention == "flex_attention" and not torch.cuda.is_available():
+        raise ConfigError("model.attention flex_attention trains on a GPU only; set it to sdpa")
     dtype = context.model.dtype if config.tuning == "lora" else "float32"
     revision = context.model.revision if ref == context.model.base else None
     kind: dict[str, Any] = {

@@ -193,8 +193,8 @@ def _load_whole(ref: str | Path, folder: Path, dtype: str, attention: str) -> tu
 
 
 def _template(model: Any, processor: Any, seal: Mapping[str, Any]) -> Template:
-    config, wanted = model.config, bool(seal.get("system_prompt", True))
-    return Template(processor, system_prompt=wanted, family=families.of(config), config=config)
+    families.of(model.config)  # refuses what is not known
+    return Template(processor, system_prompt=bool(seal.get("system_prompt", True)))
 
 
 def _located(

@@ -26,7 +26,8 @@ ATTENTION = "chainsight_decoding"
 """Name of the attention in transformers' registry. Without a cache of ours it is `prefix`'s."""
 
 ROOM = 32
-"""Tokens that a row has room for at first; doubled when it is full."""
+"""Tokens that a row has room for at first; doubled when it is full, up to GROWTH more."""
+GROWTH = 128
 
 
 class Captured(Cache):
@@ -183,7 +184,7 @@ class Shared(Cache):
 
     def _require_room(self, tokens: int) -> None:
         while self._capacity < tokens:
-            self._capacity *= 2
+            self._capacity += min(self._capacity, GROWTH)
         for layer, room in enumerate(self.rooms):
             missing = self._capacity - room.shape[3]
             if missing:

@@ -52,8 +52,8 @@ def _num_shared(a: IdArray, b: IdArray) -> int:
 
 
 def _same(a: Sequence[bytes], b: Sequence[bytes]) -> bool:
-    """Compared by content only if their own comparison doesn't say it: that may read files."""
-    return len(a) == len(b) and (a == b or all(x == y for x, y in zip(a, b, strict=True)))
+    """Compared by content only if they are not one and the same, as that reads files."""
+    return a is b or a == b or tuple(a) == tuple(b)
 
 
 @dataclass(frozen=True)

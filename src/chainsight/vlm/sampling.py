@@ -19,6 +19,9 @@ SHRINK_BELOW = 0.75
 """Finished rows are dropped when the share of those still written falls below this."""
 JOIN_FROM = 0.25
 """Other questions join when at least this share of the places is free."""
+OPEN = 2
+"""Questions that are open at most, as a multiple of the places: a long answer takes a place of
+its own, and keeps its prompt."""
 PREFILL_TOKENS = 8192
 """Prompts are computed together up to this many tokens: enough to keep a GPU busy."""
 
@@ -102,13 +105,15 @@ def stream(
 ) -> Iterator[tuple[int, list[Generated]]]:
     """Answers with their row's number, each row as soon as all its candidates have ended.
 
-    At most `in_flight` rows are answered at a time; others take the places of those that ended.
-    Rows of the same pictures that follow one another share what they have in common.
+    There are places for all candidates of `in_flight` rows; others take the places of candidates
+    that ended, while no more than OPEN times as many rows are open. Rows of the same pictures that
+    follow one another share what they have in common.
     """
     waiting = enumerate(rows)
     writing = _Writing(loaded, how)
     while True:
         free = in_flight - -(-writing.num_live // how.num_candidates)
+        free = min(free, OPEN * in_flight - len(writing.done))
         if free >= max(in_flight * JOIN_FROM, 1) and (joining := list(islice(waiting, free))):
             yield from writing.drop()
             writing.join(joining)

@@ -1,6 +1,6 @@
-"""A question as a model sees it: chat prompt, token ids, pictures; and batches of them.
+"""A question as a model sees it: chat prompt, token ids, pictures.
 
-Letters in shapes: B rows, S tokens, T tiles of all pictures, C channels, H and W a tile's pixels.
+Letters in shapes: T tiles of a picture, C channels, H and W a tile's pixels.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,6 @@ from chainsight import prompts
 from chainsight.config import PromptStyle
 from chainsight.errors import CheckpointError, RecordError
 from chainsight.records import Example, Mode
-from chainsight.vlm.families import Family
-from chainsight.vlm.families.llava import LLAVA
 from chainsight.vlm.ids import Ids
 from chainsight.vlm.pictures import Pictures, Shown, open_image
 from chainsight.vlm.prefix import IGNORED
@@ -80,10 +78,7 @@ class Template:
     one.
     """
 
-    def __init__(
-        self, processor: Any, *, system_prompt: bool, family: Family = LLAVA, config: Any = None
-    ) -> None:
-        self.family, self.config = family, config
+    def __init__(self, processor: Any, *, system_prompt: bool) -> None:
         self.processor = processor
         self.tokenizer: Any = processor.tokenizer
         self.image_token: str = processor.image_token
@@ -91,11 +86,6 @@ class Template:
         self.system_prompt = False
         self.system_prompt = system_prompt and self._takes_a_system_prompt()
         self._pictures = Pictures(processor.image_processor)
-
-    @property
-    def pad_id(self) -> int:
-        pad = self.tokenizer.pad_token_id
-        return int(self.tokenizer.eos_token_id if pad is None else pad)
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
@@ -261,40 +251,6 @@ class Template:
         `pixel_values` is [T, C, H, W] for tiled models.
         """
         return self._pictures.get(image, key)
-
-    def collate(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        """One batch, padded on the left, so that all rows end at the same position.
-
-        Returns:
-            input_ids, attention_mask, position_ids (0 at the first real token; of several axes
-            [A, B, S]) and labels (IGNORED but for what is learned), each [B, S], and the tensors
-            of all pictures.
-        """
-        length = max(len(row) for row in rows)
-        ids = torch.full((len(rows), length), self.pad_id)
-        mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
-        for i, row in enumerate(rows):
-            ids[i, length - len(row) :] = torch.tensor([*row.prompt_ids, *row.response_ids])
-            mask[i, length - len(row) :] = 1
-            if row.response_ids:
-                labels[i, -len(row.response_ids) :] = torch.tensor([*row.learned])
-        batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-        batch["position_ids"] = self.family.position_ids(self._positions(rows, length))
-        return batch | self._joined(rows)
-
-    def _positions(self, rows: Sequence[Row], length: int) -> torch.Tensor:
-        """[A, B, S]; a response goes on from the highest position of its prompt."""
-        placed = torch.zeros(self.family.axes, len(rows), length, dtype=torch.long)
-        for i, row in enumerate(rows):
-            prompt = self.family.positions(self.config, row.prompt_ids, self._joined([row]))
-            start, asked = length - len(row), length - len(row.response_ids)
-            placed[:, i, start:asked] = prompt
-            placed[:, i, asked:] = prompt.max() + 1 + torch.arange(len(row.response_ids))
-        return placed
-
-    def _joined(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        pictures = [self.pictures(image, row.key) for row in rows for image in row.images]
-        return {name: torch.cat([p[name] for p in pictures]) for name in (pictures or [{}])[0]}
 
     def _parts(self, prompt: Prompt) -> list[prompts.Segment]:
         """Texts and pictures in order. Where the template would move the pictures to the front,

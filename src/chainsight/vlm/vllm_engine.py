@@ -63,7 +63,9 @@ class Vllm:
                 "sample.engine vllm needs a GPU; set it to transformers, which also runs on a CPU"
             )
         self._loaded, self._how, self._in_flight = loaded, how, in_flight
+        python = _python()  # before whole weights are written
         self._process = _Process(
+            python,
             model=str(_whole(loaded, work, dtype)),
             dtype=dtype,
             seed=how.seed,
@@ -102,17 +104,21 @@ class Vllm:
         }
 
 
+def _python() -> str:
+    found = os.environ.get(PYTHON_VARIABLE, PYTHON)
+    if not Path(found).exists():
+        raise ChainsightError(
+            f"sample.engine is vllm, but there is no {found}; use an image with vLLM "
+            f"(docs/images.md), name its Python in {PYTHON_VARIABLE}, or set sample.engine to "
+            "transformers"
+        )
+    return found
+
+
 class _Process:
     """vLLM in its own environment (`vllm_worker`); it ends when this object does."""
 
-    def __init__(self, **options: Any) -> None:
-        python = os.environ.get(PYTHON_VARIABLE, PYTHON)
-        if not Path(python).exists():
-            raise ChainsightError(
-                f"sample.engine is vllm, but there is no {python}; use an image with vLLM "
-                f"(docs/images.md), name its Python in {PYTHON_VARIABLE}, or set sample.engine to "
-                "transformers"
-            )
+    def __init__(self, python: str, **options: Any) -> None:
         worker = Path(__file__).with_name("vllm_worker.py")
         self._child = subprocess.Popen(  # noqa: S603 - our own file, by the image's Python
             [python, "-P", str(worker)],  # -P: our modules beside it are none of vLLM's

@@ -54,10 +54,6 @@ class Family:
         """
         return self.position_ids(places[None, :, None].expand(self.axes, -1, 1))
 
-    def num_tiles(self, pictures: Mapping[str, torch.Tensor]) -> int:
-        """How many tiles the vision tower computes, or patches where it knows no tiles."""
-        return len(pictures["pixel_values"]) if "pixel_values" in pictures else 0
-
     def encode(self, model: Any, pictures: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         """`mm_encoder_outputs` for forward passes that share the pictures' features.
 

@@ -36,7 +36,7 @@ class Place:
         examples = list(DATASETS["bars"].load("train", limit=num_questions))
         texts = {
             rate: [
-                rationales.write(prompts.teacher_prompt(e), e.image, rate, f"{rate}{i}")
+                rationales.write(prompts.teacher_prompt(e), e.images[0], rate, f"{rate}{i}")
                 for i, e in enumerate(examples)
             ]
             for rate in (0.0, 1.0)

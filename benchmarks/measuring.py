@@ -144,6 +144,10 @@ class Clock:
         return float(start.elapsed_time(stop)) / 1000
 
 
+LONG = 50.0
+"""Seconds of timed runs after which two rounds of a case do."""
+
+
 def measure(case: Case, clock: Clock, rounds: int, say: Callable[[str], None]) -> Result:
     """A first run of each that is compared and counted, then timed ones by turns."""
     took: dict[str, Took] = {}
@@ -165,6 +169,8 @@ def measure(case: Case, clock: Clock, rounds: int, say: Callable[[str], None]) -
                 other.gradient_apart = relative(gradients[OURS], gradients[name])
     gradients.clear()
     for number in range(rounds):
+        if number > 1 and sum(sum(one.seconds) for one in took.values()) > LONG:
+            break
         for one in case.contenders:
             if not took[one.name].refused and (number == 0 or one.name not in case.once):
                 _timed(case, one, took[one.name], clock)

@@ -168,17 +168,21 @@ def measure(case: Case, clock: Clock, rounds: int, say: Callable[[str], None]) -
             if gradients:
                 other.gradient_apart = relative(gradients[OURS], gradients[name])
     gradients.clear()
-    for number in range(rounds):
-        if number > 1 and sum(sum(one.seconds) for one in took.values()) > LONG:
-            break
-        for one in case.contenders:
-            if not took[one.name].refused and (number == 0 or one.name not in case.once):
-                _timed(case, one, took[one.name], clock)
+    _rounds(case, took, clock, rounds)
     where = _where(case, took)
     alone = replace(case, contenders=(), models=(), gradient=None, processor=None)  # frees models
     result = Result(alone, took, where)
     say(f"{case.name}: " + ", ".join(f"{n} {_spread(t)}" for n, t in took.items()))
     return result
+
+
+def _rounds(case: Case, took: dict[str, Took], clock: Clock, rounds: int) -> None:
+    for number in range(rounds):
+        if number > 1 and sum(sum(one.seconds) for one in took.values()) > LONG:
+            return
+        for one in case.contenders:
+            if not took[one.name].refused and (number == 0 or one.name not in case.once):
+                _timed(case, one, took[one.name], clock)
 
 
 def relative(one: torch.Tensor, other: torch.Tensor) -> float:

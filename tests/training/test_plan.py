@@ -27,6 +27,12 @@ def test_a_unit_has_a_bound_so_that_a_step_is_not_one_pictures():
     assert sizes == [MAX_ROWS, MAX_ROWS, 3]
 
 
+def test_a_unit_has_a_bound_of_tokens_so_that_long_conversations_fit_the_gpu():
+    lengths = [3, 3, 3, 9, 1, 1]
+    made = units(["a"] * 6, lambda unit: 2 + sum(lengths[n] for n in unit), limit=9)
+    assert made == [(0, 1), (2,), (3,), (4, 5)]
+
+
 def test_an_epoch_holds_each_row_once_in_steps_of_exactly_the_batch_size():
     made = laid()
     assert [len(rows_of(step)) for step in made] == [8, 8, 8, 6]

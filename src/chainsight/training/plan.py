@@ -21,16 +21,23 @@ Forward = tuple[Part, ...]
 """What stands in one packed row of tokens; () is a ghost: a pass in which nothing is learned."""
 
 
-def units(keys: Iterable[Hashable]) -> list[Part]:
-    """Numbers of rows whose keys are equal, MAX_ROWS at most, in the order of the rows."""
-    found: dict[Hashable, list[int]] = {}
+def units(
+    keys: Iterable[Hashable], tokens: Callable[[Part], int] = len, limit: float = math.inf
+) -> list[Part]:
+    """Numbers of rows whose keys are equal, in the order of the rows.
+
+    A unit has MAX_ROWS rows at most, and more than one only if `tokens` of it are within `limit`:
+    it is computed in one forward pass, whatever its length.
+    """
+    found: dict[Hashable, list[Part]] = {}
     for number, key in enumerate(keys):
-        found.setdefault(key, []).append(number)
-    return [
-        tuple(rows[start : start + MAX_ROWS])
-        for rows in found.values()
-        for start in range(0, len(rows), MAX_ROWS)
-    ]
+        made = found.setdefault(key, [()])
+        more = (*made[-1], number)
+        if len(more) == 1 or (len(more) <= MAX_ROWS and tokens(more) <= limit):
+            made[-1] = more
+        else:
+            made.append((number,))
+    return [unit for made in found.values() for unit in made]
 
 
 def steps(

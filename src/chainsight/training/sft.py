@@ -44,7 +44,9 @@ def build(loaded: Loaded, rows: Sequence[Row], config: SftSection, context: Cont
     """The trainer of `rows`, ready for `loop.train`; `num_steps` is set on it."""
     frozen = () if config.vision_learning_rate else (loaded.family.vision,)
     setup.prepare(loaded.model, freeze=frozen)
-    units = plan.units(data.sharing(rows, config.share))
+    limit = config.max_length * config.device_batch_size  # as rows of their own may take
+    keys = data.sharing(rows, config.share)
+    units = plan.units(keys, lambda part: data.tokens(rows, part), limit)
     steps = setup.steps(units, config, context)
     shared = setup.arguments(
         config, context, learning_rate=config.learning_rate, num_steps=len(steps)

@@ -50,7 +50,12 @@ def test_an_sft_step_is_that_of_plain_rows(where, student_folder, share):
 
 @pytest.mark.parametrize(
     ("reference", "share", "weights"),
-    [("cache", "question", "none"), ("cache", "nothing", "cos"), ("model", "picture", "linear")],
+    [
+        ("cache", "question", "none"),
+        ("cache", "pair", "none"),
+        ("cache", "nothing", "cos"),
+        ("model", "picture", "linear"),
+    ],
 )
 def test_a_dpo_step_is_that_of_plain_pairs(where, student_folder, reference, share, weights):
     plain, fixed = (checkpoint.load(student_folder) for _ in range(2))

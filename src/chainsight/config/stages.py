@@ -152,7 +152,7 @@ class TrainingSection(Section):
     device_batch_size: Count = 4
     """Rows per forward pass on one device, on average: what shares a prompt stays together, and
     passes are evened out by their tokens."""
-    share: Literal["picture", "question", "nothing"] = "picture"
+    share: Literal["picture", "question", "pair", "nothing"] = "picture"
     """Rows whose prompt is computed once, up to 8: those of one picture, those of one question, or
     none. They go to one optimizer step, which so has fewer prompts than rows; its loss and its
     gradient are those of the same rows apart. `nothing` draws row by row, as the paper did."""
@@ -196,6 +196,12 @@ class SftSection(TrainingSection):
     """Of the vision tower; 0 freezes it."""
     max_length: Count = 6144
     """Longest row, in tokens, image included; longer rows are dropped and counted, never cut."""
+
+    @model_validator(mode="after")
+    def _no_pairs(self) -> "SftSection":
+        if self.share == "pair":
+            raise ValueError("share: pair is for dpo; write picture, question or nothing")
+        return self
 
 
 class SampleSection(Section):
@@ -250,11 +256,12 @@ class DpoSection(TrainingSection):
 
     learning_rate: Positive = 5e-7
     """Of the language model; vision tower and projector are frozen."""
-    share: Literal["picture", "question", "nothing"] = "question"
+    share: Literal["picture", "question", "pair", "nothing"] = "question"
     """Pairs whose prompt is computed once, and each of their responses, up to 8 pairs: those of one
-    picture, those of one question, or none. They go to one optimizer step: of 32 pairs, at 3 a
-    question, that has 11 questions; its loss and its gradient are those of the same pairs apart.
-    `nothing` draws pair by pair, as the paper did."""
+    picture, those of one question, or each pair by itself. They go to one optimizer step: of 32
+    pairs, at 3 a question, that has 11 questions; its loss and its gradient are those of the same
+    pairs apart. `pair` draws pair by pair, as the paper did; `nothing`, too, and computes the
+    prompt for each response."""
     reference: Literal["auto", "cache", "adapter", "model"] = "auto"
     """What the policy is compared with: scores of all responses, made before the first step and
     kept (cache); the policy with its adapters switched off (adapter, for tuning: lora); a second

@@ -15,7 +15,7 @@ from chainsight.vlm.grouping import Batch, alone, batch, merge
 from chainsight.vlm.prefix import IGNORED, Group
 from chainsight.vlm.template import Prompt, Row
 
-Share = Literal["picture", "question", "nothing"]
+Share = Literal["picture", "question", "pair", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PairRow:
 
 def sharing(rows: Sequence[Row], share: Share) -> list[Hashable]:
     """What a row must have in common with another one to stand in its unit."""
-    if share == "nothing":
+    if share in ("pair", "nothing"):
         return list(range(len(rows)))
     questions = [row.key.rpartition("/")[0] or row.key for row in rows]  # without the mode
     if share == "question":

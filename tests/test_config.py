@@ -53,8 +53,9 @@ def test_a_misspelt_key_of_an_inner_section_is_named() -> None:
 
 
 def test_a_value_out_of_bounds_is_shown_with_its_bound() -> None:
-    assert "distill.concurrency: Input should be less than or equal to 512 (found 513)" in problems(
-        distill={"concurrency": 513}
+    assert (
+        "distill.concurrency: Input should be less than or equal to 2048 (found 2049)"
+        in problems(distill={"concurrency": 2049})
     )
 
 

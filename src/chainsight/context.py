@@ -65,6 +65,37 @@ class Shard:
 WHOLE = Shard(0, 1)
 
 
+class Shelf(Protocol):
+    """Where work in progress lies that outlives a pod: a store, seen without its artifacts.
+
+    Names are paths below the store; what they hold is no artifact.
+    """
+
+    def put(self, path: Path, name: str) -> None:
+        """Keep a file as `name`, in place of what is there."""
+        ...
+
+    def get(self, name: str, path: Path) -> None:
+        """Copy what `put` has kept to `path`; StoreError when there is nothing of that name."""
+        ...
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Keep `data` as `name` unless the name is taken; whether it was free."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """What `create` or `put` has kept, or None."""
+        ...
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        """Names below `prefix`, sorted."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Delete what is kept as `name`, if it is there."""
+        ...
+
+
 def _no_store(uri: str) -> NoReturn:
     raise StoreError(f"{uri}: this stage was called without a store")
 
@@ -112,6 +143,8 @@ class Context:
     """Give the manifest at an artifact's store URI: digests, inputs, where the files lie."""
     claim: Callable[[str], AbstractContextManager[None]] = _alone
     """Hold a name, which one process at a time can: a lease in the store."""
+    shelf: Shelf | None = None
+    """Where the paid ledger and the intents of batches are kept beside this disk; none: nowhere."""
     saved: Callable[[Path], None] = _keep_here
     """Told of each checkpoint folder that is complete; copies it where a lost pod can't take it."""
     shard: Shard = WHOLE

@@ -94,6 +94,7 @@ class Job:
             fetch=self.store.fetch,
             manifest=self.store.load,
             claim=partial(held, self.store),
+            shelf=self.store,
             progress=choose(),
         )
 

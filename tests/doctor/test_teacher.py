@@ -15,6 +15,7 @@ from chainsight.doctor.teacher import question, teacher
 from chainsight.records import Example
 from chainsight.teacher.client import Teacher
 from chainsight.teacher.endpoint import Endpoint
+from chainsight.teacher.request import Question, first
 
 Serve = Callable[[dict[str, Any]], Any]
 KEY = "sk-a-key-that-nobody-may-see"
@@ -87,7 +88,7 @@ def test_the_question_has_the_parameters_that_distill_sends(
 
     async def ask() -> None:
         async with Teacher(config, Endpoint("m", config.teacher, KEY)) as asked:
-            await asked.ask(example)
+            await asked.ask(Question("", example, first(config)))
 
     asyncio.run(ask())
     ((_, _, body),) = server.seen

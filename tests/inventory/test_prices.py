@@ -6,6 +6,7 @@ from inventories import example, facts_of
 from chainsight.config import DistillSection
 from chainsight.inventory.prices import TEACHERS, distillation
 from chainsight.inventory.tally import IMAGE_MAX_SIDE, Tally
+from chainsight.teacher.cost import price_of
 
 
 def of(num_rows: int, size: tuple[int, int], kind: str = "open") -> Tally:
@@ -54,4 +55,4 @@ def test_the_estimate_goes_by_distills_defaults() -> None:
     config = DistillSection()
     assert config.image_max_side == IMAGE_MAX_SIDE
     assert config.teacher_model == TEACHERS[0].name
-    assert config.price == TEACHERS[0].price
+    assert price_of(config) == TEACHERS[0].price

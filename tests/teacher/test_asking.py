@@ -10,10 +10,11 @@ import pytest
 from chainsight.config import DistillSection
 from chainsight.errors import TeacherError
 from chainsight.records import Example
-from chainsight.teacher.asking import Asking, Question
+from chainsight.teacher.asking import Asking
 from chainsight.teacher.cost import Budget
 from chainsight.teacher.endpoint import NO_KEY, Endpoint
 from chainsight.teacher.ledger import open_ledger
+from chainsight.teacher.request import Question, first
 
 EACH = 0.0065
 GOOD: Any = {
@@ -39,7 +40,7 @@ def collect(
     with open_ledger(folder / "ledger.jsonl") as ledger:
         budget = Budget(config.budget_usd, spent_usd=EACH * len(ledger), num_answers=len(ledger))
         asking = Asking(config, ledger=ledger, budget=budget, total=len(examples), task=task)
-        open_questions = [Question(e.id, e) for e in examples if e.id not in ledger]
+        open_questions = [Question(e.id, e, first(config)) for e in examples if e.id not in ledger]
         try:
             asyncio.run(asking.run(Endpoint("test", url, NO_KEY), iter(open_questions)))
         except TeacherError as error:

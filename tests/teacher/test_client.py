@@ -18,6 +18,7 @@ from chainsight.prompts import TEACHER_SYSTEM, teacher_prompt
 from chainsight.records import Example
 from chainsight.teacher.client import NoAnswerError, Teacher, retry_after
 from chainsight.teacher.endpoint import NO_KEY, Endpoint
+from chainsight.teacher.request import Question, first
 
 KEY = "sk-planted-0123456789abcdef"
 GOOD: Any = {
@@ -36,7 +37,7 @@ def ask(url: str, *examples: Example, key: str = KEY, **settings: Any) -> list[A
 
     async def go() -> list[Any]:
         async with Teacher(config, Endpoint("test", url, key), backoff_seconds=0.01) as teacher:
-            asked = [teacher.ask(example) for example in examples]
+            asked = [teacher.ask(Question("", example, first(config))) for example in examples]
             return list(await asyncio.gather(*asked, return_exceptions=True))
 
     return asyncio.run(go())
@@ -135,14 +136,14 @@ def test_a_rest_that_the_teacher_asks_for_is_kept_by_all(
         times = []
         endpoint = Endpoint("test", server.url, NO_KEY)
         async with Teacher(config, endpoint, backoff_seconds=0.01) as teacher:
-            first = asyncio.create_task(teacher.ask(charts[0]))
+            early = asyncio.create_task(teacher.ask(Question("", charts[0], first(config))))
             while not server.calls:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.3)  # the rest has begun
             start = time.monotonic()
-            await teacher.ask(charts[1])
+            await teacher.ask(Question("", charts[1], first(config)))
             times.append(time.monotonic() - start)
-            await first
+            await early
         return times
 
     (seconds,) = asyncio.run(go())

@@ -7,7 +7,7 @@ from chainsight.teacher.cost import Budget
 
 
 def test_an_answer_costs_its_tokens_at_the_list_price() -> None:
-    assert cost_usd(1000, 100, Price()) == pytest.approx(0.005 + 0.0015)
+    assert cost_usd(1000, 100, Price(prompt=5.0, completion=15.0)) == pytest.approx(0.005 + 0.0015)
     assert cost_usd(1000, 100, Price(prompt=0.0, completion=0.0)) == 0.0
 
 

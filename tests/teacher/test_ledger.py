@@ -2,16 +2,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from chainsight.errors import TeacherError
-from chainsight.teacher.ledger import format_line, open_ledger
+from chainsight.teacher.ledger import Entry, format_line, open_ledger
 
 
-def response(text: str) -> dict[str, Any]:
-    return {"choices": [{"message": {"content": text}}]}
+def response(text: str) -> Entry:
+    return Entry({"choices": [{"message": {"content": text}}]}, by="http://there/v1")
 
 
 def fill(path: Path, *keys: str) -> None:
@@ -38,7 +37,7 @@ def test_the_first_answer_to_a_request_stays(tmp_path: Path) -> None:
         ledger.record("a", response("second"))
         assert ledger.get("a") == response("first")
     assert len(path.read_bytes().splitlines()) == 1
-    path.write_bytes(path.read_bytes() + format_line({"key": "a", "response": response("third")}))
+    path.write_bytes(path.read_bytes() + format_line(response("third").to_json("a")))
     with open_ledger(path) as ledger:
         assert ledger.get("a") == response("first")
 
@@ -103,12 +102,12 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from chainsight.errors import TeacherError
-from chainsight.teacher.ledger import open_ledger
+from chainsight.teacher.ledger import Entry, open_ledger
 with open_ledger(Path(sys.argv[1])) as ledger:
-    ledger.record("a", {"n": "x" * 100})
+    ledger.record("a", Entry({"n": "x" * 100}))
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
     try:
-        ledger.record("b", {"n": "x" * 1000})
+        ledger.record("b", Entry({"n": "x" * 1000}))
     except TeacherError as error:
         print(error)
 """

@@ -4,19 +4,18 @@ Every default is the paper's published number (arXiv 2410.16198) or says whose i
 Sections carry the stages' names; `run`, `model`, `promotion` and `platform` are shared.
 """
 
+from chainsight.config.distill import DistillSection, Place, Price
 from chainsight.config.generic import Columns, GenericSource
 from chainsight.config.platform import PlatformSection, Pod, Shards, Toleration
 from chainsight.config.promotion import PromotionSection
 from chainsight.config.run import ModelSection, RunConfig, RunSection, load_config, section_of
 from chainsight.config.section import PromptStyle, Section, validate
 from chainsight.config.stages import (
-    DistillSection,
     DpoSection,
     EvaluateSection,
     GateSection,
     PairSection,
     PrepareSection,
-    Price,
     RegisterSection,
     SampleSection,
     SftSection,
@@ -34,6 +33,7 @@ __all__ = [
     "GenericSource",
     "ModelSection",
     "PairSection",
+    "Place",
     "PlatformSection",
     "Pod",
     "PrepareSection",

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from chainsight.config.distill import DistillSection
 from chainsight.config.platform import PlatformSection
 from chainsight.config.promotion import PromotionSection
 from chainsight.config.section import PromptStyle, Section, validate
 from chainsight.config.stages import (
-    DistillSection,
     DpoSection,
     EvaluateSection,
     PairSection,

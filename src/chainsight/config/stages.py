@@ -80,57 +80,6 @@ class PrepareSection(Section):
         return self
 
 
-class Price(Section):
-    """What a teacher charges, in US dollars per million tokens."""
-
-    prompt: NonNegative = 5.0
-    """Input tokens; gpt-4o-2024-05-13's list price."""
-    completion: NonNegative = 15.0
-    """Output tokens; gpt-4o-2024-05-13's list price."""
-
-
-class DistillSection(Section):
-    """Examples to the teacher's rationales."""
-
-    teacher: str = "openai"
-    """`openai`, `scripted` (the stand-in, started for the stage), `published` (the rationales that
-    the examples bring along; nobody is asked) or a base URL that ends in /v1."""
-    teacher_model: str = "gpt-4o-2024-05-13"
-    """The teacher's name at its endpoint (the paper used this one)."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; the key itself is never stored."""
-    concurrency: Annotated[int, Field(ge=1, le=512)] = 16
-    """Requests in flight; a killed run pays at most this many answers twice."""
-    max_tokens: Annotated[int, Field(ge=16, le=16384)] = 1024
-    """Longest answer, in tokens (ours; not published)."""
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
-    """Sampling temperature of the teacher (ours; not published)."""
-    timeout_seconds: Positive = 120.0
-    """A request without an answer for this long is tried again."""
-    max_retries: Annotated[int, Field(ge=0, le=20)] = 6
-    """Tries after the first on 429, 5xx, time-outs and broken connections."""
-    image_max_side: Count = 1024
-    """Longest side sent, in pixels, Lanczos, JPEG (paper, distillation)."""
-    price: Price = Price()
-    """For the cost of each row."""
-    budget_usd: Positive | None = None
-    """Stop before asking for more once this much has been spent; none: no limit."""
-    max_failed_rate: Rate = 0.05
-    """Fail when a larger share of questions got no answer at all."""
-    scripted_error_rate: Rate = 0.1
-    """Share of wrong rationales of the scripted teacher, so that the filter has work."""
-
-    @model_validator(mode="after")
-    def _known_teacher(self) -> "DistillSection":
-        named = self.teacher in ("openai", "scripted", "published")
-        if not named and not self.teacher.startswith(("http://", "https://")):
-            raise ValueError(
-                f"teacher is {self.teacher!r}; write openai, scripted, published or a base URL "
-                "(http...)"
-            )
-        return self
-
-
 class TrainingSection(Section):
     """What SFT and DPO have in common."""
 

@@ -13,6 +13,7 @@ from chainsight.config import DistillSection
 from chainsight.doctor import web
 from chainsight.doctor.check import Check, Checks, Where, fail, ok, wanting, warn
 from chainsight.errors import ConfigError
+from chainsight.teacher.cost import price_of
 from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -36,7 +37,7 @@ def teacher(
         yield ok("teacher", "published: the examples bring their rationales, nobody is asked")
         return
     try:
-        endpoint = resolve(config, environment)
+        endpoint = resolve(config, environment)[0]
     except ConfigError as error:
         missing = config.teacher == "openai" and not environment.get(config.api_key_env)
         yield _keyless(config, where) if missing else _broken(config, error)
@@ -158,7 +159,7 @@ def _bill(config: DistillSection, answer: web.Answer) -> str:
     prompt, completion = (
         int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")
     )
-    price = config.price
+    price = price_of(config)
     dollars = (prompt * price.prompt + completion * price.completion) / 1e6
     return f"({prompt} + {completion} tokens, at list price ${dollars:.4f})"
 

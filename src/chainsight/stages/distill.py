@@ -35,11 +35,12 @@ from chainsight.errors import RecordError, TeacherError
 from chainsight.metrics import judging
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
-from chainsight.teacher.asking import Asking, Question
-from chainsight.teacher.cost import Budget
-from chainsight.teacher.endpoint import NO_KEY, Endpoint, request_key, resolve
+from chainsight.teacher.asking import Asking
+from chainsight.teacher.cost import Budget, price_of
+from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
 from chainsight.teacher.ledger import Ledger, open_ledger
 from chainsight.teacher.reply import Reply
+from chainsight.teacher.request import Question, first, request_key
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
 @contextmanager
 def _endpoint(config: DistillSection) -> Iterator[Endpoint]:
     if config.teacher != "scripted":
-        yield resolve(config, os.environ)
+        yield resolve(config, os.environ)[0]
         return
     rate = config.scripted_error_rate
     with scripted.serve(error_rate=rate) as handle:
@@ -138,7 +139,7 @@ def _ledger_path(context: Context, config: DistillSection, endpoint: Endpoint) -
 def _key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
     """The request's address, `NOT_SENT` for an image that cannot be sent."""
     try:
-        return request_key(config, endpoint, example)
+        return request_key(config, endpoint.identity, example)
     except RecordError as error:
         log.warning("%s: not asked: %s", example.id, error)
         return NOT_SENT
@@ -164,7 +165,7 @@ def _ask_open(
     budget = _budget(config, ledger, keys)
     with progress.task("distill", len(requests), "question", done=known) as task:
         asking = Asking(config, ledger=ledger, budget=budget, total=len(keys), task=task)
-        asyncio.run(asking.run(endpoint, _open_questions(ledger, rows, keys)))
+        asyncio.run(asking.run(endpoint, _open_questions(config, ledger, rows, keys)))
     return asking.num_asked
 
 
@@ -172,18 +173,20 @@ def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:
     """The budget less what the recorded answers to these questions have cost."""
     budget = Budget(config.budget_usd)
     for key in dict.fromkeys(keys):
-        if response := ledger.get(key):
-            budget.add(Reply.of(response).cost_usd(config.price))
+        if entry := ledger.get(key):
+            budget.add(Reply.of(entry.response).cost_usd(price_of(config), batch=entry.batch))
     return budget
 
 
-def _open_questions(ledger: Ledger, rows: Path, keys: list[str]) -> Iterator[Question]:
+def _open_questions(
+    config: DistillSection, ledger: Ledger, rows: Path, keys: list[str]
+) -> Iterator[Question]:
     """Read images as they are wanted; two rows that ask the same are asked once."""
     taken = set()
     for key, example in zip(keys, _questions(rows), strict=True):
         if key != NOT_SENT and key not in ledger and key not in taken:
             taken.add(key)
-            yield Question(key, example)
+            yield Question(key, example, first(config))
 
 
 # --- judging ---------------------------------------------------------------------------------
@@ -194,8 +197,8 @@ def _judge_all(
 ) -> Iterator[Rationale]:
     paid = set()
     for key, example in zip(keys, _questions(rows), strict=True):
-        response = ledger.get(key)
-        rationale = judge(example, Reply.of(response) if response else None, config)
+        entry = ledger.get(key)
+        rationale = judge(example, Reply.of(entry.response) if entry else None, config)
         yield replace(rationale, cost_usd=0.0) if key in paid else rationale
         paid.add(key)
 
@@ -215,7 +218,7 @@ def judge(example: Example, reply: Reply | None, config: DistillSection) -> Rati
         teacher=teacher,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
-        cost_usd=reply.cost_usd(config.price),
+        cost_usd=reply.cost_usd(price_of(config)),
         reason=_reason(example, reply, found),
     )
 

@@ -3,30 +3,21 @@
 import asyncio
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from chainsight.config import DistillSection
 from chainsight.context import Task
 from chainsight.errors import ChainsightError, TeacherError
-from chainsight.records import Example
 from chainsight.teacher.client import NoAnswerError, Teacher
-from chainsight.teacher.cost import Budget
+from chainsight.teacher.cost import Budget, price_of
 from chainsight.teacher.endpoint import Endpoint
-from chainsight.teacher.ledger import Ledger
+from chainsight.teacher.ledger import Entry, Ledger
 from chainsight.teacher.reply import Reply
+from chainsight.teacher.request import Question
 
 log = logging.getLogger(__name__)
 
 LEAST_SILENCE = 8
 """Questions in a row without an answer before a whole teacher is called silent."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """An example whose request `key` is not in the ledger."""
-
-    key: str
-    example: Example
 
 
 class Asking:
@@ -74,18 +65,20 @@ class Asking:
 
     async def _ask(self, teacher: Teacher, question: Question) -> None:
         try:
-            response = await teacher.ask(question.example, lambda: self._stop is None)
+            response = await teacher.ask(question, lambda: self._stop is None)
         except NoAnswerError as error:
             self._count_failure(teacher.address, question.example.id, str(error))
             return
-        await asyncio.to_thread(self._ledger.record, question.key, response)
+        await asyncio.to_thread(
+            self._ledger.record, question.key, Entry(response, by=teacher.address)
+        )
         reply = Reply.of(response)
         if self._budget.limit_usd is not None and not reply.prompt_tokens:
             raise TeacherError(
                 f"{teacher.address}: reports no token counts, so that distill.budget_usd cannot be "
                 "kept; remove the budget to go on without one"
             )
-        self._budget.add(reply.cost_usd(self._config.price))
+        self._budget.add(reply.cost_usd(price_of(self._config)))
         self.num_asked += 1
         self._silence = 0
         self._task.advance()

@@ -9,7 +9,7 @@ import itertools
 import json
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,10 +20,8 @@ import openai
 
 from chainsight.config import DistillSection
 from chainsight.errors import RecordError, TeacherError
-from chainsight.prompts import segments, teacher_prompt, teacher_system
-from chainsight.records import Example
-from chainsight.teacher import images
 from chainsight.teacher.endpoint import NO_KEY, Endpoint
+from chainsight.teacher.request import Question, body
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +62,7 @@ class Teacher:
         backoff_seconds: float = BACKOFF_SECONDS,
     ) -> None:
         self._config, self._key, self._backoff = config, endpoint.key, backoff_seconds
+        self._model = endpoint.model or config.teacher_model
         self._client = openai.AsyncOpenAI(
             api_key=endpoint.key,
             base_url=endpoint.base_url,
@@ -85,9 +84,9 @@ class Teacher:
         await self._client.close()
 
     async def ask(
-        self, example: Example, keep_trying: Callable[[], bool] = lambda: True
+        self, question: Question, keep_trying: Callable[[], bool] = lambda: True
     ) -> dict[str, Any]:
-        """The teacher's response to `example`, as it sent it.
+        """The teacher's response to `question`, as it sent it.
 
         `keep_trying` is asked before each retry.
 
@@ -95,39 +94,29 @@ class Teacher:
             NoAnswerError: this question got none in `max_retries` + 1 tries, or never will.
             TeacherError: no question will get one: refused, unknown or unreachable.
         """
-        messages = await asyncio.to_thread(self._messages, example)
+        asked = await asyncio.to_thread(self._body, question)
         for attempt in itertools.count():
             await self._rest()
-            answer = await self._try(messages)
+            answer = await self._try(asked)
             if not isinstance(answer, Trouble):
                 return answer
             self._give_up(answer, attempt, keep_trying)
-            log.debug("%s: %s; trying again", example.id, answer.message)
+            log.debug("%s: %s; trying again", question.example.id, answer.message)
             await self._back_off(answer, attempt)
         raise AssertionError("unreachable")
 
-    def _messages(self, example: Example) -> list[Any]:
-        side = self._config.image_max_side
+    def _body(self, question: Question) -> dict[str, Any]:
         try:
-            urls = [images.data_url(image, images.plan(image, side)) for image in example.images]
+            return body(self._config, question, self._model)
         except RecordError as error:
             raise NoAnswerError(str(error)) from None
-        return [
-            {"role": "system", "content": teacher_system(example)},
-            {"role": "user", "content": _content(teacher_prompt(example), urls)},
-        ]
 
-    async def _try(self, messages: list[Any]) -> dict[str, Any] | Trouble:
+    async def _try(self, asked: dict[str, Any]) -> dict[str, Any] | Trouble:
         seconds = self._config.timeout_seconds
         try:
             # The client's own limit counts silence; this one also cuts an answer that drips.
             async with asyncio.timeout(seconds):
-                raw = await self._client.chat.completions.with_raw_response.create(
-                    model=self._config.teacher_model,
-                    messages=messages,
-                    max_tokens=self._config.max_tokens,
-                    temperature=self._config.temperature,
-                )
+                raw = await self._client.chat.completions.with_raw_response.create(**asked)
         except (openai.APITimeoutError, TimeoutError):
             return Trouble(f"no answer within {seconds:g} s (distill.timeout_seconds)")
         except openai.APIStatusError as error:
@@ -206,16 +195,6 @@ class Teacher:
     def _clean(self, body: str) -> str:
         """An answer that echoes the key loses it; a short key may be a word of the answer."""
         return self._hide_key(body) if len(self._key) >= SECRET_LENGTH else body
-
-
-def _content(prompt: str, urls: Sequence[str]) -> list[dict[str, Any]]:
-    """The user turn: text, and images where it shows them."""
-    return [
-        {"type": "text", "text": part}
-        if isinstance(part, str)
-        else {"type": "image_url", "image_url": {"url": urls[part]}}
-        for part in segments(prompt, len(urls))
-    ]
 
 
 def _direct_client(base_url: str | None) -> Any:

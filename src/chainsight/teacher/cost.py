@@ -2,7 +2,21 @@
 
 from dataclasses import dataclass
 
+from chainsight.config import DistillSection, Price
 from chainsight.errors import TeacherError
+from chainsight.inventory.prices import TEACHERS
+
+FREE = Price(prompt=0.0, completion=0.0)
+
+
+def price_of(config: DistillSection) -> Price:
+    """What the teacher charges: `config.price`, or what the table of known prices says.
+
+    The scripted teacher is reckoned at the price of the paper's.
+    """
+    known = {teacher.name: teacher.price for teacher in TEACHERS}
+    name = TEACHERS[0].name if config.teacher == "scripted" else config.teacher_model
+    return config.price or known.get(name, FREE)
 
 
 @dataclass

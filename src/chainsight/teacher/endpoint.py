@@ -1,17 +1,11 @@
-"""Where the teacher is, and the address under which the ledger keeps an answer of it."""
+"""Where the teacher is, and with which key."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
-from chainsight.config import DistillSection
+from chainsight.config import DistillSection, Place
 from chainsight.errors import ConfigError
-from chainsight.prompts import teacher_prompt, teacher_system
-from chainsight.records import Example
-from chainsight.teacher import images
 
 NO_KEY = "none"
 """Sent to an endpoint of one's own when the environment holds no key."""
@@ -19,39 +13,68 @@ NO_KEY = "none"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the teacher is, and the key for it."""
+    """A place where the teacher answers, the key for it, and what it lets us ask."""
 
     identity: str
     """Who answers, for the ledger: two endpoints of one identity share answers."""
     base_url: str | None
     key: str = field(repr=False)
     """Sent as bearer token; a placeholder where none is wanted."""
+    model: str = ""
+    """The teacher's name there."""
+    api_version: str | None = None
+    """Azure OpenAI's dated API; none: OpenAI's own protocol."""
+    requests_per_minute: int | None = None
+    """The account's limit; none: learned."""
+    tokens_per_minute: int | None = None
+    """The account's limit; none: learned."""
 
 
-def resolve(config: DistillSection, environment: Mapping[str, str]) -> Endpoint:
-    """The endpoint of `openai` or of a base URL, with the key from the environment.
+def resolve(config: DistillSection, environment: Mapping[str, str]) -> tuple[Endpoint, ...]:
+    """The places to ask; the first one names the teacher in the ledger.
 
     Raises:
         ConfigError: no key for `openai`, a key that no header can carry, a broken URL.
     """
-    key = environment.get(config.api_key_env, "").strip()
+    return tuple(_place(config, place, environment) for place in (_main(config), *config.also))
+
+
+def _main(config: DistillSection) -> Place:
+    shared = Place.model_fields.keys() & type(config).model_fields.keys()
+    return Place(**{name: getattr(config, name) for name in shared})
+
+
+def _place(config: DistillSection, place: Place, environment: Mapping[str, str]) -> Endpoint:
+    variable = place.api_key_env or config.api_key_env
+    key = environment.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ConfigError(
-            f"environment variable {config.api_key_env}: not a key (spaces or unprintable "
+            f"environment variable {variable}: not a key (spaces or unprintable "
             "characters in it); set it to the teacher's API key alone"
         )
-    if config.teacher == "openai":
-        if not key:
-            raise ConfigError(
-                f"distill.teacher is openai, but the environment variable {config.api_key_env} is "
-                "not set; set it, name another in distill.api_key_env, or write teacher: scripted"
-            )
-        url = environment.get("OPENAI_BASE_URL")  # which the openai client obeys
-        if not url:
-            return Endpoint("openai", None, key)
-        return Endpoint(f"openai {_checked_url(url, 'OPENAI_BASE_URL')}", url, key)
-    identity = _checked_url(config.teacher, "distill.teacher")
-    return Endpoint(identity, config.teacher, key or NO_KEY)
+    if place.teacher == "openai" and not key:
+        raise ConfigError(
+            f"distill.teacher is openai, but the environment variable {variable} is "
+            "not set; set it, name another in distill.api_key_env, or write teacher: scripted"
+        )
+    identity, url = _address(place, environment)
+    return Endpoint(
+        identity,
+        url,
+        key or NO_KEY,
+        model=place.teacher_model or config.teacher_model,
+        api_version=place.api_version,
+        requests_per_minute=place.requests_per_minute,
+        tokens_per_minute=place.tokens_per_minute,
+    )
+
+
+def _address(place: Place, environment: Mapping[str, str]) -> tuple[str, str | None]:
+    """Who answers, and the base URL; none: the openai client's own."""
+    if place.teacher != "openai":
+        return _checked_url(place.teacher, "distill.teacher"), place.teacher
+    url = environment.get("OPENAI_BASE_URL")  # which the openai client obeys
+    return (f"openai {_checked_url(url, 'OPENAI_BASE_URL')}", url) if url else ("openai", None)
 
 
 def _checked_url(url: str, name: str) -> str:
@@ -66,36 +89,3 @@ def _checked_url(url: str, name: str) -> str:
             "variable that distill.api_key_env names)"
         )
     return url.rstrip("/")
-
-
-def request_key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
-    """The content address of what `example` asks of this teacher.
-
-    Images enter by their original bytes and by how they are sent, which decide the bytes sent,
-    so that finding an answer in the ledger does not cost an encoding.
-
-    Raises:
-        RecordError: an image is none.
-    """
-    sent = [_sent(image, config) for image in example.images]
-    asked: dict[str, Any] = {
-        "teacher": endpoint.identity,
-        "model": config.teacher_model,
-        "max_tokens": config.max_tokens,
-        "temperature": config.temperature,
-        "system": teacher_system(example),
-        "prompt": teacher_prompt(example),
-        **(sent[0] if sent else {}),
-    }
-    if (
-        len(sent) > 1
-    ):  # one image's key is as it was before there were several: its answers are paid
-        asked["more"] = sent[1:]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-
-
-def _sent(image: bytes, config: DistillSection) -> dict[str, str]:
-    return {
-        "image": hashlib.sha256(image).hexdigest(),
-        "sent": images.plan(image, config.image_max_side).describe(),
-    }

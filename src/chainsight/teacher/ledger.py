@@ -18,12 +18,35 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chainsight.errors import TeacherError
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An answer that was paid for."""
+
+    response: dict[str, Any]
+    """As the teacher sent it."""
+    by: str = ""
+    """The place that sent it: its address."""
+    batch: bool = False
+    """Whether it came by the Batch API, at its price."""
+
+    def to_json(self, key: str) -> dict[str, Any]:
+        """The ledger's line; what is not said has its default."""
+        said = {"by": self.by, "batch": self.batch}
+        return {"key": key, "response": self.response} | {n: v for n, v in said.items() if v}
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> "Entry":
+        return cls(line["response"], line.get("by", ""), line.get("batch", False))
+
 
 CRC_LENGTH = 8
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
@@ -75,24 +98,23 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._places)
 
-    def get(self, key: str) -> dict[str, Any] | None:
-        """The teacher's recorded response to the request `key`."""
+    def get(self, key: str) -> Entry | None:
+        """The teacher's recorded answer to the request `key`."""
         if key not in self._places:
             return None
         start, length = self._places[key]
         entry = parse_line(os.pread(self._descriptor, length, start))
         if entry is None:
             raise TeacherError(f"{self.path}: changed under a running stage; run again")
-        response: dict[str, Any] = entry["response"]
-        return response
+        return Entry.from_json(entry)
 
-    def record(self, key: str, response: dict[str, Any]) -> None:
+    def record(self, key: str, entry: Entry) -> None:
         """Write an answer and wait until it is on the disk. A second one for a key is ignored.
 
         Raises:
             TeacherError: the disk takes no more; nothing recorded before is lost.
         """
-        line = format_line({"key": key, "response": response})
+        line = format_line(entry.to_json(key))
         with self._append:
             if key in self._places:
                 return
@@ -114,7 +136,7 @@ class Ledger:
             for line in file:
                 entry = parse_line(line)
                 if entry is not None:
-                    self.record(entry["key"], entry["response"])
+                    self.record(entry["key"], Entry.from_json(entry))
 
     def _load(self) -> int:
         """Index the file, heal its torn end, and return its length in bytes."""

@@ -37,9 +37,10 @@ class Reply:
             completion_tokens=_count(usage.get("completion_tokens")),
         )
 
-    def cost_usd(self, price: Price) -> float:
-        """What this answer was billed."""
-        return cost_usd(self.prompt_tokens, self.completion_tokens, price)
+    def cost_usd(self, price: Price, *, batch: bool = False) -> float:
+        """What this answer was billed; a batch's is cheaper."""
+        whole = cost_usd(self.prompt_tokens, self.completion_tokens, price)
+        return whole * price.batch if batch else whole
 
 
 def _text(content: Any) -> str:

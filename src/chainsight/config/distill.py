@@ -30,7 +30,8 @@ class Place(Section):
     teacher_model: str | None = None
     """The teacher's name there (at Azure: the deployment); none: `distill.teacher_model`."""
     api_key_env: str | None = None
-    """Environment variable that holds the key for it; none: `distill.api_key_env`."""
+    """Environment variable that holds the key for it; none: the teacher's key where the host is the
+    teacher's, else no key."""
     api_key_file: str | None = None
     """File that holds the key, before the variable."""
     api_version: str | None = None
@@ -81,9 +82,10 @@ class DistillSection(Section):
     teacher_model: str = "gpt-4o-2024-05-13"
     """The teacher's name at its endpoint (the paper used this one)."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; the key itself is never stored."""
+    """Environment variable that holds the key (in a pod: entry of the teacher's secret); the key
+    itself is never stored."""
     api_key_file: str | None = None
-    """File that holds the key, before the variable: a mounted secret."""
+    """File that holds the key, before the variable; read anew for each request."""
     api_version: str | None = None
     """Azure OpenAI's dated API (`2024-10-21`): `teacher` is then the resource's URL, and
     `teacher_model` the deployment. None: OpenAI's own protocol."""

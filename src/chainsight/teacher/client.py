@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 
 from chainsight.config import DistillSection
 from chainsight.errors import RecordError, TeacherError
+from chainsight.teacher.connection import connect
 from chainsight.teacher.endpoint import NO_KEY, Endpoint
 from chainsight.teacher.request import Question, body
 
@@ -29,7 +29,6 @@ BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 600.0
 """A teacher that wants a longer rest than this is asked again by a later run."""
-CONNECT_SECONDS = 10.0
 CONNECT_RETRIES = 3
 SECRET_LENGTH = 16
 LONGEST_QUOTE = 300
@@ -63,15 +62,7 @@ class Teacher:
     ) -> None:
         self._config, self._key, self._backoff = config, endpoint.key, backoff_seconds
         self._model = endpoint.model or config.teacher_model
-        self._client = openai.AsyncOpenAI(
-            api_key=endpoint.key,
-            base_url=endpoint.base_url,
-            max_retries=0,
-            timeout=openai.Timeout(
-                config.timeout_seconds, connect=min(CONNECT_SECONDS, config.timeout_seconds)
-            ),
-            http_client=_direct_client(endpoint.base_url),
-        )
+        self._client = connect(endpoint, config)
         self.address = str(self._client.base_url).rstrip("/")
         self._reached = False
         self._rest_until = 0.0
@@ -195,13 +186,6 @@ class Teacher:
     def _clean(self, body: str) -> str:
         """An answer that echoes the key loses it; a short key may be a word of the answer."""
         return self._hide_key(body) if len(self._key) >= SECRET_LENGTH else body
-
-
-def _direct_client(base_url: str | None) -> Any:
-    """A client without proxies for a teacher on this machine; None: openai's own."""
-    if base_url and urlsplit(base_url).hostname in ("127.0.0.1", "localhost", "::1"):
-        return openai.DefaultAsyncHttpxClient(trust_env=False)
-    return None
 
 
 def _read(body: str) -> dict[str, Any] | Trouble:

@@ -8,6 +8,8 @@ from chainsight.config.section import Count, NonNegative, Positive, Rate, Sectio
 
 TEACHERS = ("openai", "scripted", "published")
 """Teachers that are no address."""
+REASONING = ("o1", "o3", "o4", "gpt-5")
+"""How the names of OpenAI's reasoning models begin (2026-11)."""
 Teacher = Annotated[str, Field(min_length=1)]
 
 
@@ -106,6 +108,10 @@ class DistillSection(Section):
     """Longest answer, in tokens (ours; not published)."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
     """Sampling temperature of the teacher (ours; not published)."""
+    reasoning: bool | None = None
+    """Whether the teacher reasons before it answers, as o3 and gpt-5 do: it is then sent
+    `max_completion_tokens`, which pay for its thoughts too, and no temperature, as it refuses the
+    others. None: by its name."""
     timeout_seconds: Positive = 120.0
     """A request without an answer for this long is tried again."""
     max_retries: Annotated[int, Field(ge=0, le=20)] = 6
@@ -131,6 +137,12 @@ class DistillSection(Section):
     """Further conditions."""
     scripted_error_rate: Rate = 0.1
     """Share of wrong rationales of the scripted teacher, so that the filter has work."""
+
+    @property
+    def reasons(self) -> bool:
+        """Whether the teacher reasons before it answers: said, or by its name."""
+        named = self.teacher_model.startswith(REASONING)
+        return named if self.reasoning is None else self.reasoning
 
     @model_validator(mode="after")
     def _known_teacher(self) -> "DistillSection":

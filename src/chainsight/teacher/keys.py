@@ -6,7 +6,7 @@ what a server said passes it through `hide` or `clean` first: some echo the key.
 """
 
 import base64
-import logging
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,6 @@ from typing import Any
 from urllib.parse import quote
 
 from chainsight.errors import ConfigError
-
-log = logging.getLogger(__name__)
 
 NO_KEY = "none"
 """Sent to an endpoint of one's own that has no key."""
@@ -88,15 +86,30 @@ def _checked(text: str, place: str) -> str:
 
 
 def hide(text: str, key: str) -> str:
-    """`text` without the key: plain, as base64, or escaped for a URL."""
+    """`text` without the key: plain, escaped for a URL, or inside anything in base64."""
     if key == NO_KEY:
         return text
-    plain = key.encode()
-    forms = {key, quote(key, safe=""), base64.b64encode(plain).decode().rstrip("=")}
-    forms |= {base64.urlsafe_b64encode(plain).decode().rstrip("=")}
-    for form in sorted(forms, key=len, reverse=True):
+    for form in forms(key):
         text = text.replace(form, HIDDEN)
     return text
+
+
+@functools.cache
+def forms(key: str) -> tuple[str, ...]:
+    """What a key looks like where it is quoted. Base64 has three, by what stands before it."""
+    plain = [key, quote(key, safe="")]
+    if len(key) < SECRET_LENGTH:
+        return tuple(dict.fromkeys(plain))
+    cores = [_core(key.encode(), before) for before in range(3)]
+    safe = [core.translate(str.maketrans("+/", "-_")) for core in cores]
+    return tuple(dict.fromkeys(plain + cores + safe))
+
+
+def _core(key: bytes, before: int) -> str:
+    """The base64 digits that depend on the key alone, with `before` other bytes in front."""
+    digits = base64.b64encode(bytes(before) + key).decode().rstrip("=")
+    whole = (before + len(key)) % 3 == 0
+    return digits[(0, 2, 3)[before] : None if whole else -1]
 
 
 def clean(answer: Any, key: str) -> Any:

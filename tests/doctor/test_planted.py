@@ -220,7 +220,7 @@ FAULTS: list[tuple[Fault, str, str, str]] = [
     (mlflow_is_read_only, "tracking", "may not write to experiment 'chainsight'", "give it EDIT"),
     (mlflow_is_a_web_site, "tracking", "no MLflow server", "correct run.tracking_uri"),
     (no_tracking, "tracking", "register, cannot work without", "set run.tracking_uri"),
-    (teacher_refuses_the_key, "teacher", "refuses the key in OPENAI_API_KEY", "set a valid key"),
+    (teacher_refuses_the_key, "teacher", "variable OPENAI_API_KEY", "set a valid key"),
     (no_teacher_key, "teacher", "OPENAI_API_KEY is not set", "platform.teacher_secret"),
     (teacher_without_the_model, "teacher", "no model 'gpt-4x'", "correct distill.teacher_model"),
     (teacher_that_is_blind, "teacher", "HTTP 400 (image_url is not", "that takes images"),

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from chainsight.config import DistillSection
 from chainsight.errors import ConfigError
-from chainsight.teacher.endpoint import NO_KEY, resolve
+from chainsight.teacher.endpoint import resolve
+from chainsight.teacher.keys import NO_KEY, MissingKeyError
 
 KEY = "sk-planted-0123456789abcdef"
 MODEL = "gpt-4o-2024-05-13"
@@ -74,3 +77,48 @@ def test_what_is_no_base_url_is_refused_without_showing_credentials(url: str) ->
     with pytest.raises(ConfigError, match=r"not a base URL such as http://host:port/v1") as caught:
         resolve(DistillSection(teacher=url), {})
     assert "secret" not in str(caught.value)
+
+
+ELSEWHERE = {"teacher": "http://vllm.models.svc:8000/v1"}
+
+
+def test_a_key_does_not_go_to_another_host_that_names_none() -> None:
+    """A model server in the cluster has no business with OpenAI's key."""
+    here, other = resolve(DistillSection(also=[ELSEWHERE]), {"OPENAI_API_KEY": KEY})
+    assert (here.key, other.key) == (KEY, NO_KEY)
+    named = ELSEWHERE | {"api_key_env": "OPENAI_API_KEY"}
+    assert resolve(DistillSection(also=[named]), {"OPENAI_API_KEY": KEY})[1].key == KEY
+
+
+def test_a_place_at_the_teachers_own_host_has_its_key() -> None:
+    also = [{"teacher": "https://gateway/second/v1"}]
+    config = DistillSection(teacher="https://gateway/first/v1", also=also)
+    assert [place.key for place in resolve(config, {"OPENAI_API_KEY": KEY})] == [KEY, KEY]
+
+
+def test_openai_beside_another_teacher_wants_a_key_of_its_own() -> None:
+    config = DistillSection(teacher="http://localhost:8000/v1", also=[{"teacher": "openai"}])
+    with pytest.raises(MissingKeyError, match=r"api_key_env of openai in distill\.also is not set"):
+        resolve(config, {"OPENAI_API_KEY": KEY})
+
+
+def test_azure_answers_nobody_without_a_key() -> None:
+    config = DistillSection(teacher="https://r.openai.azure.com", api_version="2024-10-21")
+    with pytest.raises(MissingKeyError, match=r"Azure OpenAI at https://r\.openai\.azure\.com"):
+        resolve(config, {})
+    (endpoint,) = resolve(config, {"OPENAI_API_KEY": KEY})
+    assert (endpoint.api_version, endpoint.is_azure) == ("2024-10-21", True)
+
+
+def test_an_entry_of_the_pods_secret_is_the_key_that_has_its_name(tmp_path: Path) -> None:
+    for name, key in {"OPENAI_API_KEY": KEY, "EAST": "sk-of-the-east"}.items():
+        (tmp_path / name).write_text(key)
+    also = [{"teacher": "https://east/v1", "api_key_env": "EAST"}]
+    here, east = resolve(DistillSection(also=also), {}, mounted=tmp_path)
+    assert (here.key, east.key) == (KEY, "sk-of-the-east")
+    assert east.key_place == f"the file {tmp_path / 'EAST'}"
+
+
+def test_the_environment_has_the_last_word_over_the_pods_secret(tmp_path: Path) -> None:
+    (tmp_path / "OPENAI_API_KEY").write_text("sk-mounted")
+    assert resolve(DistillSection(), {"OPENAI_API_KEY": KEY}, mounted=tmp_path)[0].key == KEY

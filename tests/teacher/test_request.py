@@ -10,7 +10,7 @@ from chainsight.config import DistillSection
 from chainsight.errors import RecordError
 from chainsight.prompts import TEACHER_SYSTEM, teacher_prompt
 from chainsight.records import Example
-from chainsight.teacher.request import Variant, first, request_key
+from chainsight.teacher.request import Question, Variant, body, first, request_key
 
 
 def test_the_same_question_is_the_same_request(charts: list[Example]) -> None:
@@ -102,3 +102,28 @@ def test_a_question_about_text_has_a_key_of_its_own(charts: list[Example]) -> No
     assert request_key(DistillSection(), "openai", bare) != request_key(
         DistillSection(), "openai", charts[0]
     )
+
+
+@pytest.mark.parametrize("model", ["gpt-5-mini", "o3-2025-04-16", "o4-mini"])
+def test_a_teacher_that_reasons_is_sent_the_parameters_that_it_takes(
+    charts: list[Example], model: str
+) -> None:
+    config = DistillSection(teacher_model=model, max_tokens=4096)
+    sent = body(config, Question("", charts[0], first(config)), model)
+    assert sent["max_completion_tokens"] == 4096
+    assert not {"max_tokens", "temperature"} & set(sent)
+
+
+def test_a_deployment_of_any_name_can_be_said_to_reason_or_not(charts: list[Example]) -> None:
+    keys = set()
+    for name, said, field in (
+        ("ours", True, "max_completion_tokens"),
+        ("ours", None, "max_tokens"),
+        ("gpt-5-chat", False, "max_tokens"),
+        ("gpt-4o-2024-05-13", None, "max_tokens"),
+    ):
+        config = DistillSection(teacher_model=name, reasoning=said)
+        sent = body(config, Question("", charts[0], first(config)), name)
+        assert {"max_tokens", "max_completion_tokens"} & set(sent) == {field}, name
+        keys.add(request_key(config, "openai", charts[0]))
+    assert len(keys) == 4

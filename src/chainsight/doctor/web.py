@@ -11,8 +11,8 @@ import os
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +33,8 @@ class Answer:
     """The start of the body's error message, or of the body."""
     body: Any = None
     """The body's JSON, None if it is none."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By names in lower case."""
 
     @property
     def good(self) -> bool:
@@ -46,10 +48,12 @@ def call(
     body: Any = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     trust: ssl.SSLContext | None = None,
+    hide: Callable[[str], str] = str,
 ) -> Answer:
     """GET `url`, or POST `body` to it as JSON, through the environment's proxies.
 
-    A redirect is an answer: followed, it would carry the key to wherever it points.
+    A redirect is an answer: followed, it would carry the key to wherever it points. `hide` takes
+    the key out of what is said there.
     """
     request = urllib.request.Request(  # noqa: S310 - configurations hold http(s) only
         url,
@@ -62,18 +66,19 @@ def call(
     try:
         opener = urllib.request.build_opener(proxies, secure, _Redirects)
         with opener.open(request, timeout=timeout_seconds) as reply:
-            return _read(reply.status, reply.read(LARGEST_ANSWER))
+            answer = _read(reply.status, hide(_text(reply)))
+            return replace(answer, headers=_lower(reply.headers))
     except urllib.error.HTTPError as error:
         with error:
             if moved := error.headers.get("Location"):
-                return Answer(error.code, f"moved to {moved}")
-            return _read(error.code, error.read(LARGEST_ANSWER))
+                return Answer(error.code, hide(f"moved to {moved}"))
+            return _read(error.code, hide(_text(error)))
     except urllib.error.URLError as error:
         return Answer(0, str(error.reason))
     except TimeoutError:
         return Answer(0, f"no answer within {timeout_seconds:g} s")
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return Answer(0, f"{type(error).__name__}: {error}")
+        return Answer(0, hide(f"{type(error).__name__}: {error}"))
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -116,8 +121,15 @@ def of_the_cluster(url: str) -> bool:
     return (urlsplit(url).hostname or "").endswith(CLUSTER_DOMAINS)
 
 
-def _read(status: int, data: bytes) -> Answer:
-    text = data.decode("utf-8", errors="replace")
+def _text(reply: Any) -> str:
+    return str(reply.read(LARGEST_ANSWER).decode("utf-8", errors="replace"))
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _read(status: int, text: str) -> Answer:
     try:
         body = json.loads(text)
     except ValueError:

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from chainsight.config import DistillSection, Place
 from chainsight.errors import ConfigError
 from chainsight.teacher import keys
-from chainsight.teacher.keys import MOUNTED, NO_KEY, Key
+from chainsight.teacher.keys import MOUNTED, NO_KEY, Key, MissingKeyError
+
+__all__ = ["NO_KEY", "Endpoint", "resolve"]
 
 AZURE_DOMAINS = (".azure.com", ".azure.us", ".azure.cn")
 
@@ -70,7 +72,8 @@ def resolve(
     """The places to ask; the first one names the teacher in the ledger.
 
     Raises:
-        ConfigError: no key for `openai` or Azure, a key that no header can carry, a broken URL.
+        MissingKeyError: no key for `openai` or Azure.
+        ConfigError: a key that no header can carry, a broken URL.
     """
     places = (_main(config), *config.also)
     return tuple(_place(config, place, environment, mounted) for place in places)
@@ -122,7 +125,7 @@ def _wants_key(place: Place, key: Key) -> None:
     if key.value or not (azure or place.teacher == "openai"):
         return
     who = f"Azure OpenAI at {place.teacher}" if azure else "openai"
-    raise ConfigError(
+    raise MissingKeyError(
         f"distill.teacher is {who}, but {key.place} is not set; set it, name another in "
         "distill.api_key_env or a file in distill.api_key_file, or write teacher: scripted"
     )

@@ -24,6 +24,10 @@ SECRET_LENGTH = 16
 """A shorter key may be a word of an answer, which it must not be cut out of."""
 
 
+class MissingKeyError(ConfigError):
+    """There is no key where one is to be."""
+
+
 @dataclass(frozen=True)
 class Key:
     """A key and where it is; only the latter is ever said."""
@@ -63,7 +67,8 @@ def read(file: Path) -> str:
         text = file.read_bytes().decode("ascii", "replace")
     except OSError as error:
         raise ConfigError(
-            f"the file {file}: the teacher's key cannot be read ({error.strerror})"
+            f"the file {file}: the teacher's key cannot be read ({error.strerror}); correct "
+            "distill.api_key_file, or the file's owner and mode"
         ) from None
     return _checked(text, f"the file {file}")
 

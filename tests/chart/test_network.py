@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from charts import NAMESPACE, RIGHT, Pod, Rendered, of_kind, pods, render
+from charts import NAMESPACE, RIGHT, TAGS, Pod, Rendered, of_kind, pods, render
 from network import Peer, allowed, namespace_of, selecting
 
 from chainsight.stages import STAGES
@@ -106,3 +106,35 @@ def test_mlflow_hears_our_own_pods_and_not_others() -> None:
     assert all(allowed(policies, _peer(server), one, 5000, NAMESPACE, "Ingress") for one in friends)
     stranger = Peer({"app": "other"}, NAMESPACE)
     assert not allowed(policies, _peer(server), stranger, 5000, NAMESPACE, "Ingress")
+
+
+SERVER = ("teacher.server.enabled=true", "teacher.server.model=qwen/qwen-vl", *ON)
+
+
+def test_the_teacher_of_the_release_hears_who_asks_it_and_nobody_else() -> None:
+    objects = render("default", sets=(*SERVER, *TAGS))
+    policies, stages = _policies(objects), _stages(objects)
+    server = next(_peer(p) for p in pods(objects) if p.owner.component == "teacher")
+    hearing = {
+        name
+        for name, peer in _everyone(objects).items()
+        if allowed(policies, server, peer, 8000, NAMESPACE, "Ingress")
+    }
+    assert hearing == TEACHES
+    reaching = {
+        name
+        for name, peer in stages.items()
+        if allowed(policies, peer, server, 8000, NAMESPACE, "Egress")
+    }
+    assert reaching == TEACHES
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_the_teacher_of_the_release_reaches_the_world_only_to_download(download: bool) -> None:
+    given = (
+        "teacher.server.existingClaim=weights",
+        f"teacher.server.download:={str(download).lower()}",
+    )
+    objects = render("default", sets=(*SERVER, *TAGS, *given))
+    server = next(_peer(p) for p in pods(objects) if p.owner.component == "teacher")
+    assert allowed(_policies(objects), server, WORLD, 443, NAMESPACE, "Egress") == download

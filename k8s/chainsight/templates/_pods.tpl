@@ -48,6 +48,19 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
+{{/* Resources of a container, with so many GPUs: (list $ resources gpus). */}}
+{{- define "chainsight.withGpus" -}}
+{{- $root := index . 0 }}
+{{- $gpus := index . 2 }}
+{{- $resources := deepCopy (index . 1) }}
+{{- if gt (int $gpus) 0 }}
+{{- range list "requests" "limits" }}
+{{- $_ := set (get $resources .) $root.Values.gpu.resource (toString $gpus) }}
+{{- end }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
+
 {{/* Labels and annotations of a pod's template: (list $ component pod annotations). */}}
 {{- define "chainsight.podMetadata" -}}
 {{- $pod := index . 2 }}

@@ -67,6 +67,11 @@ documents sku=gpu for GPUs and sets its own taint on spot nodes; on GKE and EKS 
 {{- include "chainsight.name" (list . "torch") }}
 {{- end }}
 
+{{/* Where the teacher of this release answers. */}}
+{{- define "chainsight.teacher.url" -}}
+http://{{ include "chainsight.name" (list . "teacher") }}.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:{{ .Values.teacher.server.port }}/v1
+{{- end }}
+
 {{/* What the chart knows of a run, as Chainsight's configuration: (list $ "paper"). */}}
 {{- define "chainsight.known" -}}
 {{- $root := first . }}

@@ -22,6 +22,23 @@
 {{- end }}
 {{- end }}
 
+{{/* The teacher: addresses outside, and the server of this release. */}}
+{{- define "chainsight.net.teacher" -}}
+{{- include "chainsight.net.addresses" .Values.networkPolicy.teacher }}
+{{- with .Values.teacher.server }}
+{{- if .enabled }}
+- to: {{- include "chainsight.net.pods" (list $ "teacher") | nindent 2 }}
+  ports: [{port: {{ .port }}, protocol: TCP}]
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Peers: the pods of pipelines that ask the teacher. */}}
+{{- define "chainsight.net.asking" -}}
+- namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ include "chainsight.runsNamespace" . }}}}
+  podSelector: {matchExpressions: [{key: chainsight.dev/run, operator: Exists}, {key: chainsight.dev/stage, operator: In, values: [distill, doctor]}]}
+{{- end }}
+
 {{/* Peers: the pods of a component of this release: (list $ component). */}}
 {{- define "chainsight.net.pods" -}}
 - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ (first .).Release.Namespace }}}}

@@ -36,7 +36,7 @@
     periodSeconds: 20
     timeoutSeconds: 10
     failureThreshold: 6
-  resources: {{- include "chainsight.serving.resources" . | nindent 4 }}
+  resources: {{- include "chainsight.withGpus" (list . $serving.resources $serving.gpus) | nindent 4 }}
   volumeMounts:
   {{- if $vllm }}
   - {name: model, mountPath: /model, readOnly: true}
@@ -46,14 +46,4 @@
   {{- end }}
   - {name: tmp, mountPath: /tmp}
   {{- with $serving.extraVolumeMounts }}{{ toYaml . | nindent 2 }}{{ end }}
-{{- end }}
-
-{{- define "chainsight.serving.resources" -}}
-{{- $resources := deepCopy .Values.serving.resources }}
-{{- if gt (int .Values.serving.gpus) 0 }}
-{{- range list "requests" "limits" }}
-{{- $_ := set (get $resources .) $.Values.gpu.resource (toString $.Values.serving.gpus) }}
-{{- end }}
-{{- end }}
-{{- toYaml $resources }}
 {{- end }}

@@ -171,7 +171,7 @@ def _ask_open(
 
 def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:
     """The budget less what the recorded answers to these questions have cost."""
-    budget = Budget(config.budget_usd)
+    budget = Budget(config.budget_usd, num_questions=len(keys))
     for key in dict.fromkeys(keys):
         if entry := ledger.get(key):
             budget.add(Reply.of(entry.response).cost_usd(price_of(config), batch=entry.batch))

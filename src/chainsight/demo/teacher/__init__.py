@@ -9,6 +9,7 @@ is charged, but what would have been is counted (`bill`). How slow, strict and b
 settable too (`behaviour`).
 
     POST /v1/chat/completions    GET /v1/models    GET /health    GET /bill    GET /bill/events
+    and the Batch API (`batches`)
 """
 
 from chainsight.demo.teacher.behaviour import Batching, Behaviour, Faults, Limits, Oddities

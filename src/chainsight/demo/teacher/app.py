@@ -7,15 +7,15 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from chainsight.demo.teacher.answering import draw, respond
-from chainsight.demo.teacher.behaviour import Behaviour, Limits
-from chainsight.demo.teacher.bill import Bill, Event
-from chainsight.demo.teacher.limits import Account, counted, rest
+from chainsight.demo.teacher.batches import Batches
+from chainsight.demo.teacher.bill import Event
+from chainsight.demo.teacher.desk import Desk
+from chainsight.demo.teacher.limits import counted, rest
 from chainsight.demo.teacher.reading import MODEL, parse
-from chainsight.demo.teacher.wire import Answer, Problem, Request, reply
+from chainsight.demo.teacher.wire import Answer, Problem, Request, Route, reply
 
 STATUSES = {
     "http_429": (429, "rate limit reached", "rate_limit_exceeded"),
@@ -25,31 +25,28 @@ STATUSES = {
 """Of the faults that are an HTTP error: status, message, code."""
 NOT_BILLED = (*STATUSES, "reset")
 
-Route = Callable[[Request, str], Awaitable[Answer]]
-
 
 class Teacher:
-    """What a server does with a request. `behaviour` may be replaced while it runs."""
+    """What a server does with a request."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
-        self.bill = Bill(behaviour.bills, behaviour.usd_per_million)
-        self._accounts: dict[str, tuple[Limits, Account]] = {}
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.bill = desk, desk.bill
         self._tries: Counter[str] = Counter()
         self._failed: set[str] = set()
         self._burst = 0
-        self.routes: list[tuple[str, re.Pattern[str], Route]] = [
+        self._routes: list[Route] = [
             ("GET", re.compile("/health"), self._health),
             ("GET", re.compile("/bill(/events)?"), self._show_bill),
             ("GET", re.compile("/v1/models"), self._models),
             # OpenAI's address, or Azure's with the deployment.
             ("POST", re.compile("/(?:v1|openai/deployments/[^/]+)/chat/completions"), self._chat),
+            *Batches(desk).routes(),
         ]
 
     async def __call__(self, request: Request) -> Answer:
         """Answer, whatever is asked."""
         try:
-            for method, path, route in self.routes:
+            for method, path, route in self._routes:
                 if method == request.method and (found := path.fullmatch(request.path)):
                     return await route(request, "".join(part or "" for part in found.groups()))
             raise Problem(404, f"no such address: {request.path}")
@@ -66,33 +63,6 @@ class Teacher:
         if part:
             return reply([dataclasses.asdict(event) for event in self.bill.events])
         return reply(self.bill.summary())
-
-    # --- who asks ----------------------------------------------------------------------------
-
-    def key_of(self, request: Request) -> str:
-        """The caller's key, if it may ask.
-
-        Raises:
-            Problem: HTTP 401.
-        """
-        behaviour, headers = self.behaviour, request.headers
-        bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        key = headers.get("api-key") or bearer  # Azure's header, or OpenAI's
-        known = {*behaviour.accounts, *filter(None, [behaviour.required_key])}
-        if known and key not in known:
-            raise Problem(401, "incorrect API key provided", code="invalid_api_key")
-        return key
-
-    def account_of(self, key: str) -> Account:
-        """The account of `key`; without accounts, that of all callers."""
-        behaviour = self.behaviour
-        name = key if key in behaviour.accounts else ""
-        limits = behaviour.accounts.get(key, behaviour.limits)
-        known, account = self._accounts.get(name, (None, None))
-        if account is None or known != limits:
-            account = Account(limits)
-            self._accounts[name] = (limits, account)
-        return account
 
     # --- chat completions --------------------------------------------------------------------
 
@@ -111,13 +81,13 @@ class Teacher:
             bill.in_flight -= 1
 
     async def _complete(self, request: Request, event: Event) -> Answer:
-        key, asked, digest = self.key_of(request), parse(request.body), event.digest
+        key, asked, digest = self.desk.key_of(request), parse(request.body), event.digest
         attempt = self._tries[digest]
         self._tries[digest] += 1
         self._fail_first(digest)
         fault = self._fault(digest, attempt)
-        response = respond(asked, self.behaviour, digest, self.bill.times[digest])
-        account = self.account_of(key)
+        response = respond(asked, self.desk.behaviour, digest, self.bill.times[digest])
+        account = self.desk.account_of(key)
         cost = counted(asked, response.completion_tokens, account.limits)
         headers = account.admit(asked.model, cost) | {"x-request-id": f"{digest[:16]}-{attempt}"}
         if fault in STATUSES:
@@ -131,14 +101,14 @@ class Teacher:
         return replace(
             reply(response.body, 200, headers),
             fault=fault,
-            drip_seconds=self.behaviour.faults.drip_seconds,
+            drip_seconds=self.desk.behaviour.faults.drip_seconds,
             delivered=delivered,
         )
 
     def _fail_first(self, digest: str) -> None:
         """Fail the first try of some requests."""
-        rng = random.Random(f"{self.behaviour.seed}/admit/{digest}")
-        if rng.random() < self.behaviour.fail_rate and digest not in self._failed:
+        rng = random.Random(f"{self.desk.behaviour.seed}/admit/{digest}")
+        if rng.random() < self.desk.behaviour.fail_rate and digest not in self._failed:
             self._failed.add(digest)
             if rng.random() < 0.5:
                 raise Problem(429, "rate limit reached", headers={"Retry-After": "0"})
@@ -146,23 +116,23 @@ class Teacher:
 
     def _fault(self, digest: str, attempt: int) -> str:
         """What goes wrong with this try, "" for nothing."""
-        faults = self.behaviour.faults
+        faults = self.desk.behaviour.faults
         self._burst += 1
         if self._burst > faults.burst_every > 0:
             if self._burst <= faults.burst_every + faults.burst_length:
                 return "http_429"
             self._burst = 1
-        return draw(faults, f"{self.behaviour.seed}/fault/{digest}/{attempt}")
+        return draw(faults, f"{self.desk.behaviour.seed}/fault/{digest}/{attempt}")
 
     def _refusal(self, fault: str, headers: dict[str, str]) -> Problem:
         status, message, code = STATUSES[fault]
         if status == 429:
-            headers = headers | rest(self.behaviour.faults.retry_after_ms / 1000)
+            headers = headers | rest(self.desk.behaviour.faults.retry_after_ms / 1000)
         return Problem(status, message, code=code, headers=headers)
 
     def _wait(self, digest: str, attempt: int) -> float:
         """Seconds until the answer, drawn around the median."""
-        behaviour = self.behaviour
+        behaviour = self.desk.behaviour
         rng = random.Random(f"{behaviour.seed}/wait/{digest}/{attempt}")
         seconds = behaviour.latency_seconds * math.exp(rng.gauss(0, behaviour.latency_spread))
         return seconds * (behaviour.slow_factor if rng.random() < behaviour.slow_rate else 1.0)

@@ -104,6 +104,8 @@ class Batching:
     """Share of batches that fail at validation."""
     list_lag_seconds: float = 0.0
     """Time until a created batch shows in the list (by id it is there at once)."""
+    http_500: float = 0.0
+    """Share of calls about files and batches that fail before they are heard."""
     lost_creates: int = 0
     """So many first creations are done, but the connection breaks before the answer."""
     max_requests: int = 50_000

@@ -11,7 +11,8 @@ from typing import Any
 from chainsight.demo.teacher.app import Teacher
 from chainsight.demo.teacher.behaviour import Behaviour
 from chainsight.demo.teacher.bill import Bill
-from chainsight.demo.teacher.wire import READ_AHEAD, converse
+from chainsight.demo.teacher.desk import Desk
+from chainsight.demo.teacher.wire import READ_AHEAD, Wire, converse
 from chainsight.errors import ConfigError
 
 BACKLOG = 2048
@@ -23,16 +24,16 @@ class Handle:
 
     url: str
     """Base URL for `distill.teacher`, ends in /v1."""
-    teacher: Teacher = field(repr=False)
+    desk: Desk = field(repr=False)
 
     @property
     def bill(self) -> Bill:
         """What would have been charged so far."""
-        return self.teacher.bill
+        return self.desk.bill
 
     def change(self, **behaviour: Any) -> None:
         """Replace fields of the `Behaviour` from the next request on."""
-        self.teacher.behaviour = replace(self.teacher.behaviour, **behaviour)
+        self.desk.behaviour = replace(self.desk.behaviour, **behaviour)
 
 
 @contextmanager
@@ -43,13 +44,14 @@ def serve(host: str = "127.0.0.1", port: int = 0, **behaviour: Any) -> Iterator[
         ConfigError: the address is taken or not this machine's.
     """
     listener, url = _listen(host, port)
-    teacher, loop = Teacher(Behaviour(**behaviour)), asyncio.new_event_loop()
-    thread = threading.Thread(target=_run, args=(loop, listener, teacher), daemon=True)
+    desk, loop, stop = Desk(Behaviour(**behaviour)), asyncio.new_event_loop(), asyncio.Event()
+    work = (loop, listener, Teacher(desk), stop)
+    thread = threading.Thread(target=_run, args=work, daemon=True)
     thread.start()
     try:
-        yield Handle(url, teacher)
+        yield Handle(url, desk)
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(stop.set)
         thread.join()
 
 
@@ -62,7 +64,7 @@ def run(host: str, port: int, announce: Callable[[str], None], **behaviour: Any)
     listener, url = _listen(host, port)
     announce(url)
     try:
-        _run(asyncio.new_event_loop(), listener, Teacher(Behaviour(**behaviour)))
+        asyncio.run(_serve(listener, Teacher(Desk(Behaviour(**behaviour))), asyncio.Event()))
     except KeyboardInterrupt:
         return
 
@@ -83,23 +85,20 @@ def _listen(host: str, port: int) -> tuple[socket.socket, str]:
     return listener, f"http://{host}:{listener.getsockname()[1]}/v1"
 
 
-def _run(loop: asyncio.AbstractEventLoop, listener: socket.socket, teacher: Teacher) -> None:
-    """Serve until the loop is stopped, then drop all connections."""
+def _run(
+    loop: asyncio.AbstractEventLoop, listener: socket.socket, teacher: Teacher, stop: asyncio.Event
+) -> None:
+    """Serve until told to stop, then drop all connections, those that wait too."""
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(_serve(listener, teacher, stop))
 
+
+async def _serve(listener: socket.socket, teacher: Teacher, stop: asyncio.Event) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await converse(reader, writer, teacher)
+        await converse(Wire(reader, writer), teacher)
 
-    start = asyncio.start_server(answer, sock=listener, limit=READ_AHEAD, backlog=BACKLOG)
-    server = loop.run_until_complete(start)
+    server = await asyncio.start_server(answer, sock=listener, limit=READ_AHEAD, backlog=BACKLOG)
     try:
-        loop.run_forever()
+        await stop.wait()
     finally:
         server.close()
-        loop.run_until_complete(_drop(asyncio.all_tasks(loop)))
-        loop.close()
-
-
-async def _drop(tasks: set[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

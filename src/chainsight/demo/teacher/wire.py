@@ -6,6 +6,7 @@ each request that waits; this one holds thousands.
 
 import asyncio
 import json
+import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -71,6 +72,8 @@ class Problem(Exception):  # noqa: N818 - the caller's, not ours
 
 
 Handler = Callable[[Request], Awaitable[Answer]]
+Route = tuple[str, re.Pattern[str], Callable[[Request, str], Awaitable[Answer]]]
+"""Method, path, and who answers; he gets what the path's groups have matched, too."""
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
@@ -78,25 +81,49 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
     return Answer(status, json.dumps(body).encode(), headers or {})
 
 
-async def converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
-) -> None:
+@dataclass(frozen=True)
+class Wire:
+    """One connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        """Write and wait until it has left."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def wait_for_the_end(self) -> None:
+        """Say nothing until the caller goes."""
+        while await self.reader.read(READ_AHEAD):
+            pass
+
+    def reset(self) -> None:
+        """A TCP reset, where closing would send an orderly end."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+async def converse(wire: Wire, handle: Handler) -> None:
     """Answer one connection's requests until it ends. A caller that was killed is no news."""
     try:
-        while request := await _read(reader, writer):
-            if not await _send(writer, await handle(request)):
+        while request := await _read(wire):
+            if not await _send(wire, await handle(request)):
                 return
     except Problem as problem:  # after which nobody knows where the next request begins
-        await _send(writer, problem.answer())
+        await _send(wire, problem.answer())
     except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return
+    except asyncio.CancelledError:  # the server ends; Python 3.11 logs it where it gets out
+        return
     finally:
-        writer.close()
+        wire.writer.close()
 
 
-async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
+async def _read(wire: Wire) -> Request | None:
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        head = await wire.reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
     first, *lines = head.decode("latin-1").split("\r\n")
@@ -108,18 +135,17 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> R
     if not length.isdecimal() or int(length) > LARGEST_BODY:
         raise Problem(413, f"Content-Length must be a number up to {LARGEST_BODY}")
     if headers.get("expect", "").lower() == "100-continue":
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body = await reader.readexactly(int(length))
+        await wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = await wire.reader.readexactly(int(length))
     return Request(method, url.path, dict(parse_qsl(url.query)), headers, body)
 
 
-async def _send(writer: asyncio.StreamWriter, answer: Answer) -> bool:
+async def _send(wire: Wire, answer: Answer) -> bool:
     """Send an answer; whether the connection is still good."""
     if answer.fault:
-        await FAULTS[answer.fault](writer, answer)
+        await FAULTS[answer.fault](wire, answer)
         return answer.fault in KEEP
-    writer.write(_head(answer, len(answer.body)) + answer.body)
-    await writer.drain()
+    await wire.send(_head(answer, len(answer.body)) + answer.body)
     answer.delivered()
     return True
 
@@ -134,47 +160,43 @@ def _head(answer: Answer, length: int) -> bytes:
 # --- faults ----------------------------------------------------------------------------------
 
 
-async def _reset(writer: asyncio.StreamWriter, answer: Answer) -> None:  # noqa: ARG001
-    _break(writer)
+async def _reset(wire: Wire, answer: Answer) -> None:  # noqa: ARG001
+    wire.reset()
 
 
-async def _broken(writer: asyncio.StreamWriter, answer: Answer) -> None:
-    writer.write(_head(answer, len(answer.body)) + answer.body[: len(answer.body) // 2])
-    await writer.drain()
+async def _broken(wire: Wire, answer: Answer) -> None:
+    await wire.send(_head(answer, len(answer.body)) + answer.body[: len(answer.body) // 2])
     await asyncio.sleep(0.02)  # else the reset overtakes what was sent
-    _break(writer)
+    wire.reset()
 
 
-async def _hang(writer: asyncio.StreamWriter, answer: Answer) -> None:  # noqa: ARG001
-    await _wait_for_the_caller(writer)
+async def _hang(wire: Wire, answer: Answer) -> None:  # noqa: ARG001
+    await wire.wait_for_the_end()
 
 
-async def _silence(writer: asyncio.StreamWriter, answer: Answer) -> None:
-    writer.write(_head(answer, len(answer.body)))
-    await _wait_for_the_caller(writer)
+async def _silence(wire: Wire, answer: Answer) -> None:
+    await wire.send(_head(answer, len(answer.body)))
+    await wire.wait_for_the_end()
 
 
-async def _truncated(writer: asyncio.StreamWriter, answer: Answer) -> None:
+async def _truncated(wire: Wire, answer: Answer) -> None:
     half = answer.body[: len(answer.body) // 2]
-    writer.write(_head(answer, len(half)) + half)
-    await writer.drain()
+    await wire.send(_head(answer, len(half)) + half)
 
 
-async def _garbage(writer: asyncio.StreamWriter, answer: Answer) -> None:  # noqa: ARG001
-    writer.write(_head(Answer(200, PAGE, kind="text/html"), len(PAGE)) + PAGE)
-    await writer.drain()
+async def _garbage(wire: Wire, answer: Answer) -> None:  # noqa: ARG001
+    await wire.send(_head(Answer(200, PAGE, kind="text/html"), len(PAGE)) + PAGE)
 
 
-async def _drip(writer: asyncio.StreamWriter, answer: Answer) -> None:
-    writer.write(_head(answer, len(answer.body)))
+async def _drip(wire: Wire, answer: Answer) -> None:
+    await wire.send(_head(answer, len(answer.body)))
     for byte in answer.body:
         await asyncio.sleep(answer.drip_seconds)
-        writer.write(bytes([byte]))
-        await writer.drain()
+        await wire.send(bytes([byte]))
     answer.delivered()
 
 
-FAULTS: dict[str, Callable[[asyncio.StreamWriter, Answer], Awaitable[None]]] = {
+FAULTS: dict[str, Callable[[Wire, Answer], Awaitable[None]]] = {
     "reset": _reset,
     "broken": _broken,
     "hang": _hang,
@@ -185,16 +207,3 @@ FAULTS: dict[str, Callable[[asyncio.StreamWriter, Answer], Awaitable[None]]] = {
 }
 KEEP = ("truncated", "garbage", "drip")
 """Faults after which the connection is still good."""
-
-
-def _break(writer: asyncio.StreamWriter) -> None:
-    """A TCP reset, where closing would send an orderly end."""
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-async def _wait_for_the_caller(writer: asyncio.StreamWriter) -> None:
-    """Say nothing until the caller goes."""
-    while not writer.transport.is_closing():
-        await asyncio.sleep(0.1)

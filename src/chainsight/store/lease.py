@@ -13,8 +13,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from chainsight.store.base import Store
+if TYPE_CHECKING:  # which imports the store
+    from chainsight.context import Shelf
+
 
 SECONDS = 60.0
 """Time of a turn; a few calls to a server on the same network take less than one."""
@@ -24,7 +27,7 @@ _DONE = ".done"
 
 @contextmanager
 def held(
-    store: Store,
+    store: "Shelf",
     name: str,
     *,
     seconds: float = SECONDS,
@@ -43,7 +46,7 @@ def held(
 
 
 def _take(
-    store: Store,
+    store: "Shelf",
     name: str,
     seconds: float,
     clock: Callable[[], float],
@@ -62,14 +65,14 @@ def _take(
             sleep(_PAUSE_SECONDS)
 
 
-def _is_free(store: Store, name: str, last: int, taken: set[str], now: float) -> bool:
+def _is_free(store: "Shelf", name: str, last: int, taken: set[str], now: float) -> bool:
     if _turn(name, last) + _DONE in taken:
         return True
     data = store.read(_turn(name, last))
     if data is None:  # dropped since by a later holder
         return False
     turn = json.loads(data)
-    return bool(turn["until"] <= now or _is_gone(*turn["holder"]))
+    return bool(turn["until"] <= now or is_gone(*turn["holder"][:2]))
 
 
 def _me() -> tuple[str, int, str]:
@@ -77,8 +80,8 @@ def _me() -> tuple[str, int, str]:
     return socket.gethostname(), os.getpid(), uuid.uuid4().hex
 
 
-def _is_gone(host: str, process: int, _: str) -> bool:
-    """Whether the holder is a dead process of this host: nobody waits for those."""
+def is_gone(host: str, process: int) -> bool:
+    """Whether this is a dead process of this host: nobody waits for those."""
     if host != socket.gethostname():
         return False
     try:

@@ -15,6 +15,7 @@ import pytest
 
 from chainsight.errors import StoreError
 from chainsight.store import Store, held, open_store
+from chainsight.store.lease import Turn
 
 FORK = multiprocessing.get_context("fork")
 NAME = "registrations/m"
@@ -114,13 +115,13 @@ def test_a_lasting_lease_is_held_for_as_long_as_its_holder_lives(
     order: list[str] = []
 
     def wait() -> None:
-        with held(store, NAME, lasting=True, seconds=0.2):
+        with held(store, NAME, lasting=True, seconds=2.0):
             order.append("the other")
 
     other = threading.Thread(target=wait)
-    with held(store, NAME, lasting=True, seconds=0.2) as turn:
+    with held(store, NAME, lasting=True, seconds=2.0) as turn:
         other.start()
-        time.sleep(1.0)  # five times a turn
+        time.sleep(3.0)
         turn.check()
         order.append("the first")
     other.join(10)
@@ -129,14 +130,18 @@ def test_a_lasting_lease_is_held_for_as_long_as_its_holder_lives(
     assert caplog.messages == [f"{NAME}: {me} is at the same work; waiting for it"]
 
 
+def check_for_a_while(turn: Turn) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        turn.check()
+        time.sleep(0.01)
+
+
 def test_who_slept_too_long_is_told_of_its_successor(store: Store) -> None:
     with held(store, NAME, lasting=True, seconds=0.2) as turn:
         taken_elsewhere(store, 2, until=time.time() + 60.0)
-        deadline = time.monotonic() + 10
         with pytest.raises(StoreError, match="another one has taken over"):
-            while time.monotonic() < deadline:
-                turn.check()
-                time.sleep(0.01)
+            check_for_a_while(turn)
     data = json.loads(store.read(f"{NAME}/000002") or b"")
     assert data["holder"] == ["another-host", 1, "x"]
 

@@ -50,7 +50,7 @@ class Asking:
                 group.create_task(self._work(teacher, questions))
         if self._stop:
             raise type(self._stop)(
-                f"{self._stop}. {len(self._ledger)} answers are in {self._ledger.path}: the same "
+                f"{self._stop}. {len(self._ledger)} answers are in {self._ledger.where}: the same "
                 "command goes on from there and pays none of them again"
             )
 

@@ -26,7 +26,7 @@ from chainsight.teacher.endpoint import Endpoint
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_BROKEN = import_module(openai.Timeout.__module__.partition(".")[0]).HTTPError
+_BROKEN = import_module(type(openai.DEFAULT_CONNECTION_LIMITS).__module__).HTTPError
 """What a stream raises that breaks: the HTTP library's own error, which openai does not wrap."""
 LONGEST_OUTAGE_SECONDS = 3600.0
 """The API may be away for this long; the batches go on meanwhile."""

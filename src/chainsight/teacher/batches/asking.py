@@ -327,8 +327,7 @@ class Batching:
 
     def _sight(self) -> None:
         """See which intents there are, and what other runs have brought in."""
-        others = self._intents.look()
-        if others:
+        if self._intents.look():
             self._ledger.refresh()
         for key in [key for key in self._flights if key not in self._intents.open]:
             self._land(self._flights[key], is_try=True)

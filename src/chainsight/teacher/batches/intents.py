@@ -22,8 +22,6 @@ from chainsight.store.lease import held, is_gone
 
 TAKE_OVER_SECONDS = 1800.0
 """An intent of another host without a batch for this long is a dead one's: an upload takes less."""
-CUTTING_SECONDS = 300.0
-"""A file of 95 MB is cut in a tenth of it."""
 PROCESS = uuid.uuid4().hex
 """Tells this process from an earlier one of its number (in a pod, all are number 1)."""
 
@@ -84,18 +82,22 @@ class Intents:
     def __init__(self, shelf: Shelf, digest: str) -> None:
         self._shelf, self._prefix = shelf, f"batches/{digest}"
         self._names: frozenset[str] = frozenset()
+        self._ended: set[str] = set()
         self.open: dict[str, Intent] = {}
 
-    def cutting(self) -> AbstractContextManager[None]:
+    def cutting(self) -> AbstractContextManager[object]:
         """Alone among all processes: who cuts sees every intent of those before."""
-        return held(self._shelf, f"{self._prefix}/cutting", seconds=CUTTING_SECONDS)
+        return held(self._shelf, f"{self._prefix}/cutting", lasting=True)
 
-    def look(self) -> None:
-        """Read what is on the shelf now."""
+    def look(self) -> bool:
+        """Read what is on the shelf now; whether others have ended any meanwhile."""
         self._names = frozenset(self._shelf.names(self._prefix))
+        ended = {name for name in self._names if name.endswith(".ended")}
+        news, self._ended = ended - self._ended, ended
         keys = {name[len(self._prefix) + 1 : -5] for name in self._names if name.endswith(".json")}
         opened = {key for key in keys if not self.is_ended(key)}
         self.open = {key: self.open.get(key) or self._read(key) for key in sorted(opened)}
+        return bool(news)
 
     def is_ended(self, key: str) -> bool:
         """As of the last look."""
@@ -115,9 +117,13 @@ class Intents:
             self.open[intent.run_key] = intent
         return free
 
+    def is_over(self, key: str) -> bool:
+        """Whether the intent was ended by now."""
+        return self._shelf.read(self._name(key, "ended")) is not None
+
     def is_off(self, key: str) -> bool:
         """Whether the intent was ended, or its batch recorded, by now."""
-        return any(self._shelf.read(self._name(key, kind)) for kind in ("batch", "ended"))
+        return self.is_over(key) or self.batch_of(key) is not None
 
     def record(self, key: str, batch_id: str) -> str:
         """Write the batch's id, and give the one that counts: the first that was written."""
@@ -127,6 +133,7 @@ class Intents:
     def end(self, key: str, why: str) -> None:
         """Nothing more will come of this batch."""
         self._shelf.create(self._name(key, "ended"), why.encode())
+        self._ended.add(self._name(key, "ended"))
         self.open.pop(key, None)
 
     def _read(self, key: str) -> Intent:

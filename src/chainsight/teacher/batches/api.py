@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from typing import IO, Any, NoReturn, TypeVar
 
@@ -127,9 +128,10 @@ class Api:
             return await self._client.files.create(file=(name, file), purpose="batch")
 
         sent = await self._steadily(send)
+        show = partial(self._client.files.retrieve, sent.id)
         while sent.status in ("pending", "running"):  # Azure looks at it first
             await asyncio.sleep(self._pause)
-            sent = await self._steadily(lambda: self._client.files.retrieve(sent.id))
+            sent = await self._steadily(show)
         return str(sent.id)
 
     async def find_file(self, name: str, num_bytes: int) -> str | None:

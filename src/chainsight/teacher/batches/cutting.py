@@ -93,7 +93,7 @@ class Cutter:
 
     def cut(self, limits: Limits) -> Cut | None:
         """The next file, None if there is nothing to be asked, or no money for it."""
-        cut = Cut(tempfile.TemporaryFile(dir=self._folder))
+        cut = Cut(tempfile.TemporaryFile(dir=self._folder))  # noqa: SIM115 - the caller closes it
         self.unaffordable = None
         while asking := self._peek():
             if not limits.have_room(cut, asking):

@@ -36,7 +36,7 @@ from chainsight.metrics import judging
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
 from chainsight.teacher.asking import Asking
-from chainsight.teacher.cost import Budget, price_of
+from chainsight.teacher.cost import Budget, budget_of, price_of
 from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
 from chainsight.teacher.ledger import Ledger, open_ledger
 from chainsight.teacher.reply import Reply
@@ -171,7 +171,7 @@ def _ask_open(
 
 def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:
     """The budget less what the recorded answers to these questions have cost."""
-    budget = Budget(config.budget_usd)
+    budget = budget_of(config, len(keys))
     for key in dict.fromkeys(keys):
         if entry := ledger.get(key):
             budget.add(Reply.of(entry.response).cost_usd(price_of(config), batch=entry.batch))

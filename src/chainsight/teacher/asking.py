@@ -13,6 +13,7 @@ from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.ledger import Entry, Ledger
 from chainsight.teacher.reply import Reply
 from chainsight.teacher.request import Question
+from chainsight.teacher.sizing import Size, Sizer, size
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Asking:
     ) -> None:
         self._config, self._ledger, self._budget = config, ledger, budget
         self._total, self._task = total, task
+        self._price, self._sizer = price_of(config), Sizer(config)
         self._stop: ChainsightError | None = None
         self._silence = 0
         self.num_asked = 0
@@ -55,18 +57,23 @@ class Asking:
     async def _work(self, teacher: Teacher, questions: Iterator[Question]) -> None:
         while self._stop is None:
             try:
-                self._budget.check(self._total)
                 question = next(questions, None)
                 if question is None:
                     return
-                await self._ask(teacher, question)
+                asked = size(self._config, question.example)
+                most = self._sizer.most(asked).cost_usd(self._price)
+                reserved = await self._budget.room(most)
+                await self._ask(teacher, question, asked, reserved)
             except ChainsightError as error:
                 self._stop = self._stop or error
 
-    async def _ask(self, teacher: Teacher, question: Question) -> None:
+    async def _ask(
+        self, teacher: Teacher, question: Question, asked: Size, reserved: float
+    ) -> None:
         try:
             response = await teacher.ask(question, lambda: self._stop is None)
         except NoAnswerError as error:
+            self._budget.lose(reserved)
             self._count_failure(teacher.address, question.example.id, str(error))
             return
         await asyncio.to_thread(
@@ -78,7 +85,8 @@ class Asking:
                 f"{teacher.address}: reports no token counts, so that distill.budget_usd cannot be "
                 "kept; remove the budget to go on without one"
             )
-        self._budget.add(reply.cost_usd(price_of(self._config)))
+        self._budget.settle(reserved, reply.cost_usd(self._price))
+        self._sizer.learn(asked, reply)
         self.num_asked += 1
         self._silence = 0
         self._task.advance()

@@ -14,7 +14,6 @@ Costs are tokens times `distill.price`; for the scripted teacher, what they woul
 Files: `rationales.parquet` (kept) and `rejected.parquet` (with `reason`), in example order.
 """
 
-import asyncio
 import logging
 import math
 import os
@@ -35,8 +34,7 @@ from chainsight.errors import RecordError, StoreError, TeacherError
 from chainsight.metrics import judging
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
-from chainsight.teacher import batches
-from chainsight.teacher.asking import Asking
+from chainsight.teacher import asking, batches
 from chainsight.teacher.cost import Budget, budget_of, price_of
 from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
 from chainsight.teacher.ledger import Ledger, open_ledger
@@ -70,11 +68,11 @@ def run(
         judged = [judge_published(example, config) for example in _questions(rows)]
         return _finish(config, judged, rationales, hint=PUBLISHED_HINT) | NOBODY_ASKED
     with (
-        _endpoint(config) as endpoint,
-        open_ledger(_ledger(context, config, endpoint), context.shelf) as ledger,
+        _endpoints(config) as endpoints,
+        open_ledger(_ledger(context, config, endpoints[0]), context.shelf) as ledger,
     ):
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
-        num_asked = _ask_open(config, endpoint, ledger, rows=rows, keys=keys, context=context)
+        keys = [_key(config, endpoints[0], example) for example in _questions(rows)]
+        num_asked = _ask_open(config, endpoints, ledger, rows=rows, keys=keys, context=context)
         num_known = sum(key in ledger for key in set(keys)) - num_asked
         judged = list(_judge_all(config, rows, keys, ledger))
     hint = f"look at the answers in {ledger.where}, or choose another teacher"
@@ -113,12 +111,12 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
     share = config.budget_usd and config.budget_usd / shard.count
     config = config.model_copy(update={"budget_usd": share})
     with (
-        _endpoint(config) as endpoint,
-        open_ledger(_ledger(context, config, endpoint), context.shelf) as ledger,
+        _endpoints(config) as endpoints,
+        open_ledger(_ledger(context, config, endpoints[0]), context.shelf) as ledger,
     ):
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
+        keys = [_key(config, endpoints[0], example) for example in _questions(rows)]
         own = [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
-        _ask_open(config, endpoint, ledger, rows=rows, keys=own, context=context)
+        _ask_open(config, endpoints, ledger, rows=rows, keys=own, context=context)
         if not ledger.flush():
             raise StoreError(
                 f"distill: the answers of shard {shard.number}/{shard.count} are in "
@@ -127,13 +125,13 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
 
 
 @contextmanager
-def _endpoint(config: DistillSection) -> Iterator[Endpoint]:
+def _endpoints(config: DistillSection) -> Iterator[tuple[Endpoint, ...]]:
     if config.teacher != "scripted":
-        yield resolve(config, os.environ)[0]
+        yield resolve(config, os.environ)
         return
     rate = config.scripted_error_rate
     with scripted.serve(error_rate=rate) as handle:
-        yield Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY)
+        yield (Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY),)
 
 
 def _ledger(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
@@ -156,7 +154,7 @@ def _key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
 
 def _ask_open(
     config: DistillSection,
-    endpoint: Endpoint,
+    endpoints: tuple[Endpoint, ...],
     ledger: Ledger,
     *,
     rows: Path,
@@ -172,20 +170,27 @@ def _ask_open(
         budget = _budget(config, ledger, keys)
         with context.progress.task("distill", len(requests), "question", done=known) as task:
             if config.mode == "batch":
-                return batches.ask(
+                asked: asking.Asked = batches.ask(
                     config,
-                    endpoint,
+                    endpoints[0],
                     ledger,
                     lambda: _open_questions(config, ledger, rows, keys, mine),
                     budget=budget,
-                    folder=_ledger(context, config, endpoint),
+                    folder=_ledger(context, config, endpoints[0]),
                     shelf=context.shelf,
                     task=task,
-                ).num_asked
-            asking = Asking(config, ledger=ledger, budget=budget, total=len(keys), task=task)
-            asking_all = asking.run(endpoint, _open_questions(config, ledger, rows, keys, mine))
-            asyncio.run(asking_all)
-    return asking.num_asked
+                )
+            else:
+                asked = asking.ask(
+                    config,
+                    endpoints,
+                    ledger,
+                    _open_questions(config, ledger, rows, keys, mine),
+                    budget=budget,
+                    total=len(keys),
+                    task=task,
+                )
+    return asked.num_asked
 
 
 def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:

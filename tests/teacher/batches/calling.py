@@ -36,6 +36,7 @@ class Outcome:
     answers: dict[str, Reply]
     """What the ledger has, by request key."""
     num_advanced: int
+    notes: list[str]
     spent_usd: float
 
 
@@ -91,11 +92,18 @@ class Place:
         return [file["filename"] for file in self.get("files")["data"]]
 
 
-class Counter:
-    count = 0
+class Told:
+    """What the progress has been told."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.notes: list[str] = []
 
     def advance(self, count: int = 1) -> None:
         self.count += count
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def section(url: str, **settings: Any) -> DistillSection:
@@ -116,7 +124,7 @@ def ask(
     url: str, examples: list[Example], home: Path, store: Path | None, **settings: Any
 ) -> Outcome:
     """One run's call of batch mode."""
-    config, task = section(url, **settings), Counter()
+    config, task = section(url, **settings), Told()
     keys = keys_of(url, examples, **settings)
     shelf = LocalStore(store) if store else None
     folder = home / "teacher"
@@ -148,7 +156,7 @@ def ask(
             error = str(stopped)
         entries = {key: ledger.get(key) for key in ledger}
     answers = {key: Reply.of(entry.response) for key, entry in entries.items() if entry}
-    return Outcome(asked, error, answers, task.count, budget.spent_usd)
+    return Outcome(asked, error, answers, task.count, task.notes, budget.spent_usd)
 
 
 def ask_or_die(*arguments: Any, **settings: Any) -> None:

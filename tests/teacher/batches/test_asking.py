@@ -28,6 +28,18 @@ def test_every_question_is_in_one_batch_and_answered_at_half_the_price(
         assert done.spent_usd == pytest.approx(here.bill.usd)
 
 
+def test_the_progress_says_how_far_the_batches_are(place: Any, charts: list[Example]) -> None:
+    with place(batch={"seconds": 0.5}) as here:
+        notes = here.ask(charts).notes
+    assert "0 batches under way, 0 of 0 answered, 0:00 h waited" in notes
+    counts = [
+        int(note.split(" of 40 answered")[0].split()[-1]) for note in notes if "of 40" in note
+    ]
+    assert counts == sorted(counts)
+    assert 0 < counts[len(counts) // 2] < 40
+    assert any("24:00 h left for the first" in note for note in notes)
+
+
 def test_a_second_call_asks_nothing(place: Any, charts: list[Example]) -> None:
     with place(batch=QUICK) as here:
         here.ask(charts)

@@ -20,7 +20,7 @@ import openai
 from chainsight.config import DistillSection
 from chainsight.errors import TeacherError
 from chainsight.teacher.batches.rows import OUT_OF_MONEY
-from chainsight.teacher.client import LONGEST_QUOTE, RETRIED_STATUS, retry_after
+from chainsight.teacher.client import LONGEST_QUOTE, kind_of, retry_after
 from chainsight.teacher.connection import chat_path, connect
 from chainsight.teacher.endpoint import Endpoint
 
@@ -263,9 +263,8 @@ class Api:
         if not isinstance(error, openai.APIStatusError):
             return jitter
         self._reached = True
-        if error.status_code not in RETRIED_STATUS and error.status_code < 500:
-            self._refuse(error)
-        if error.status_code in NO_BATCHES or error.code in OUT_OF_MONEY:
+        passes = kind_of(error.status_code, error.code) not in ("own", "refused")
+        if not passes or error.status_code in NO_BATCHES or error.code in OUT_OF_MONEY:
             self._refuse(error)
         return retry_after(error.response.headers, datetime.now(UTC)) or jitter
 

@@ -15,6 +15,7 @@ from chainsight.config import DistillSection
 from chainsight.context import Shelf, Task
 from chainsight.errors import ChainsightError, RecordError, TeacherError
 from chainsight.store import LocalStore
+from chainsight.teacher import asking
 from chainsight.teacher.batches import rows
 from chainsight.teacher.batches.api import Api, GoneError, State, UnsureError, unpaid
 from chainsight.teacher.batches.cutting import MEGABYTE, Asking, Cut, Cutter, Limits, line
@@ -35,24 +36,16 @@ PASSING = ("server_error", "internal_error", "timeout")
 LONELY_REFUSALS = 6
 """So often a batch may find no room in the queue although none of ours is in it."""
 LONGEST_REST_SECONDS = 900.0
-REPORT_SECONDS = 600.0
-"""How far the batches are is said at least so often, and when one has ended."""
 
 
 @dataclass
-class Asked:
-    """What one call has done."""
+class Asked(asking.Asked):
+    """What came of asking; `num_retried` counts questions that were put into one more batch."""
 
-    num_asked: int = 0
-    """Answers that came."""
-    num_failed: int = 0
-    """Questions that got none."""
     num_batches: int = 0
     """Created here."""
     num_adopted: int = 0
     """Found, as an earlier or another run had created them."""
-    num_retried: int = 0
-    """Questions that were in a batch and got no answer there: expired, or the server's fault."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +136,7 @@ class Batching:
         self._is_short = False
         self._unpaid = ""
         self._queue = Queue(config)
-        self._looked = self._reported = -math.inf
+        self._looked = -math.inf
         self._started = time.monotonic()
         self.asked = Asked()
 
@@ -338,12 +331,11 @@ class Batching:
     async def _look(self) -> None:
         """Look at every batch once."""
         self._sight()
-        num_ended = 0
         for flight in list(self._flights.values()):
             flight.batch = flight.batch or await self._adopted(flight)
             if flight.batch and flight.intent.run_key in self._flights:
-                num_ended += await self._follow(flight, flight.batch)
-        self._report(num_ended)
+                await self._follow(flight, flight.batch)
+        self._tell()
 
     async def _adopted(self, flight: Flight) -> str | None:
         """The batch of an intent that this run has not created itself."""
@@ -366,18 +358,20 @@ class Batching:
         self._land(flight, is_try=False)
         return None
 
-    async def _follow(self, flight: Flight, batch: str) -> bool:
-        """Look at one batch; whether it has ended and its answers are safe."""
+    async def _follow(self, flight: Flight, batch: str) -> None:
+        """Look at one batch, and bring in its answers if it has ended."""
         try:
             state = flight.state = await self._api.look(batch)
         except GoneError:
-            return self._end(flight, "the API knows it no more")
+            self._end(flight, "the API knows it no more")
+            return
         self._show(flight, state.num_completed)
         if state.status == "failed":
-            return await self._refused(flight, state)
-        return state.has_ended and await self._take(flight, state)
+            await self._refused(flight, state)
+        elif state.has_ended:
+            await self._take(flight, state)
 
-    async def _take(self, flight: Flight, state: State) -> bool:
+    async def _take(self, flight: Flight, state: State) -> None:
         """Bring the answers of an ended batch into the ledger."""
         keys = frozenset(flight.intent.keys)
         try:
@@ -386,13 +380,12 @@ class Batching:
         except GoneError:
             self._ledger.refresh()  # another run has taken them and deleted the file
         if not self._ledger.flush():
-            return False  # the store is away: looked at again
+            return  # the store is away: looked at again
         self._end(flight, state.status)
         for file in (state.input_file, *state.files):
             await self._api.delete(file)
         if self._unpaid:
             raise TeacherError(unpaid(self._api.address, self._unpaid))
-        return True
 
     def _receive(self, flight: Flight, keys: frozenset[str], text: bytes) -> None:
         row = rows.read(text)
@@ -400,7 +393,11 @@ class Batching:
             return
         if row.response is None:
             self._unpaid = self._unpaid or row.trouble * row.is_unpaid
-            log.debug("%s: no answer: %s", row.key[:12], self._endpoint.hide(row.trouble))
+            said = self._endpoint.hide(row.trouble)
+            log.debug("%s: no answer: %s", row.key[:12], said)
+            if row.is_final and (stake := flight.stakes.pop(row.key, None)):
+                self._budget.release(stake.usd)
+                self._fail(row.key, said)
             return
         response = self._endpoint.clean(row.response)
         self._ledger.record(row.key, Entry(response, by=self._api.address, batch=True))
@@ -417,17 +414,22 @@ class Batching:
             )
         self._budget.settle(stake.usd, reply.cost_usd(self._price, batch=True))
         self._sizer.learn(stake.size, reply)
-        self.asked.num_asked += 1
+        self._count(reply)
         flight.num_shown -= 1
         if flight.num_shown < 0:
             flight.num_shown = 0
             self._task.advance()
 
-    def _end(self, flight: Flight, why: str) -> bool:
+    def _count(self, reply: Reply) -> None:
+        self.asked.num_asked += 1
+        self.asked.num_unanswerable += bool(reply.error)
+        self.asked.prompt_tokens += reply.prompt_tokens
+        self.asked.completion_tokens += reply.completion_tokens
+
+    def _end(self, flight: Flight, why: str) -> None:
         self._intents.end(flight.intent.run_key, why)
         self._queue.clear()
         self._land(flight, is_try=True)
-        return True
 
     def _land(self, flight: Flight, *, is_try: bool) -> None:
         """Forget a batch; what it left without an answer is asked again, or given up."""
@@ -448,7 +450,7 @@ class Batching:
                 self._is_again = True
                 self.asked.num_retried += is_try
 
-    async def _refused(self, flight: Flight, state: State) -> bool:
+    async def _refused(self, flight: Flight, state: State) -> None:
         """A batch that the API did not take at all: nothing of it is billed."""
         self._intents.end(flight.intent.run_key, f"failed: {state.code}")
         self._land(flight, is_try=state.code not in QUEUE_IS_FULL)
@@ -463,7 +465,6 @@ class Batching:
                 f"{self._api.address}: the Batch API does not take batch {state.id} ({said}); "
                 f"{_way_out(state.code)}"
             )
-        return True
 
     # --- telling -----------------------------------------------------------------------------
 
@@ -474,22 +475,17 @@ class Batching:
             self._task.advance(done - flight.num_shown)
             flight.num_shown = done
 
-    def _report(self, num_ended: int) -> None:
+    def _tell(self) -> None:
+        """Say how far the batches are."""
         flights = [flight for flight in self._flights.values() if flight.stakes]
-        now = time.monotonic()
-        if not flights or (not num_ended and now - self._reported < REPORT_SECONDS):
-            return
-        self._reported = now
         states = [flight.state for flight in flights if flight.state]
         ends = [state.expires_at for state in states if state.expires_at]
-        log.info(
-            "batches: %d under way with %d of %d questions answered, %s waited, %s left of the "
-            "first one's 24 h",
-            len(flights),
-            sum(state.num_completed for state in states),
-            sum(len(flight.intent.keys) for flight in flights),
-            _hours(now - self._started),
-            _hours(min(ends) - time.time()) if ends else "all",
+        num_answered = sum(state.num_completed for state in states)
+        num_questions = sum(len(flight.intent.keys) for flight in flights)
+        self._task.note(
+            f"{len(flights)} batches under way, {num_answered} of {num_questions} answered, "
+            f"{_hours(time.monotonic() - self._started)} waited"
+            + (f", {_hours(min(ends) - time.time())} left for the first" if ends else "")
         )
 
 

@@ -4,13 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from chainsight.teacher.client import Kind, kind_of
 from chainsight.teacher.reply import unanswerable
 
 OUT_OF_MONEY = ("billing_hard_limit_reached", "insufficient_quota", "billing_not_active")
 """Codes by which OpenAI says that the account pays no more."""
-NOT_THE_QUESTION = (401, 402, 403, 404, 408, 409, 425, 429)
-"""Status of a row that has to do with the account, the model or the moment; those below 500 that
-are not here would come again."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +17,13 @@ class Row:
 
     key: str
     response: dict[str, Any] | None
-    """The ledger's; none: it is to be asked again."""
+    """The ledger's; none: there is no answer."""
     trouble: str = ""
     """Why there is none."""
     is_unpaid: bool = False
     """Whether the account pays no more."""
+    is_final: bool = False
+    """Whether asking again would end the same way."""
 
 
 def read(line: bytes) -> Row:
@@ -34,13 +34,19 @@ def read(line: bytes) -> Row:
     if status == 200 and _is_completion(body):
         return Row(row["custom_id"], body)
     error = row.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
-    code = str(error.get("code") or error.get("type") or status)
-    message = str(error.get("message") or "no message")
+    code = str(error.get("code") or error.get("type") or "")
+    return _without_answer(row["custom_id"], status, code, str(error.get("message") or ""))
+
+
+def _without_answer(key: str, status: int, code: str, message: str) -> Row:
+    said = f"HTTP {status}, {code}: {message}"
     if code in OUT_OF_MONEY:
-        return Row(row["custom_id"], None, f"{code}: {message}", is_unpaid=True)
-    if 400 <= status < 500 and status not in NOT_THE_QUESTION:
-        return Row(row["custom_id"], unanswerable(code, message))
-    return Row(row["custom_id"], None, f"HTTP {status}, {code}: {message}")
+        return Row(key, None, said, is_unpaid=True)
+    # A row that was never tried, as its batch expired, has no status.
+    kind: Kind = kind_of(status, code) if status >= 400 else "failed"
+    if kind == "own":
+        return Row(key, unanswerable(code, message))
+    return Row(key, None, said, is_final=kind == "refused")
 
 
 def _is_completion(body: Any) -> bool:

@@ -14,7 +14,6 @@ Costs are tokens times `distill.price`; for the scripted teacher, what they woul
 Files: `rationales.parquet` (kept) and `rejected.parquet` (with `reason`), in example order.
 """
 
-import asyncio
 import logging
 import math
 import os
@@ -27,20 +26,21 @@ from pathlib import Path
 
 from chainsight import answers, records
 from chainsight.config import DistillSection
-from chainsight.context import Context, Progress
+from chainsight.context import Context, Turn
 from chainsight.decision import dataset_of
 from chainsight.demo import rationales as script
 from chainsight.demo import teacher as scripted
-from chainsight.errors import RecordError, TeacherError
+from chainsight.errors import RecordError, StoreError, TeacherError
 from chainsight.metrics import judging
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
-from chainsight.teacher.asking import Asking
-from chainsight.teacher.cost import Budget, price_of
+from chainsight.teacher import asking, batches
+from chainsight.teacher.cost import Budget, budget_of, price_of
 from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
 from chainsight.teacher.ledger import Ledger, open_ledger
 from chainsight.teacher.reply import Reply
 from chainsight.teacher.request import Question, first, request_key
+from chainsight.teacher.turns import turn
 
 log = logging.getLogger(__name__)
 
@@ -68,17 +68,14 @@ def run(
         judged = [judge_published(example, config) for example in _questions(rows)]
         return _finish(config, judged, rationales, hint=PUBLISHED_HINT) | NOBODY_ASKED
     with (
-        _endpoint(config) as endpoint,
-        open_ledger(_ledger_path(context, config, endpoint)) as ledger,
+        _endpoints(config) as endpoints,
+        open_ledger(_ledger(context, config, endpoints[0]), context.shelf) as ledger,
     ):
-        for path in sorted(context.work.glob("answers-*.jsonl")):
-            ledger.adopt(path)
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
-        num_known = sum(key in ledger for key in set(keys))
-        progress = context.progress
-        num_asked = _ask_open(config, endpoint, ledger, rows=rows, keys=keys, progress=progress)
+        keys = [_key(config, endpoints[0], example) for example in _questions(rows)]
+        num_asked = _ask_open(config, endpoints, ledger, rows=rows, keys=keys, context=context)
+        num_known = sum(key in ledger for key in set(keys)) - num_asked
         judged = list(_judge_all(config, rows, keys, ledger))
-    hint = f"look at the answers in {ledger.path}, or choose another teacher"
+    hint = f"look at the answers in {ledger.where}, or choose another teacher"
     counts = {"num_asked": num_asked, "num_from_ledger": num_known}
     return _finish(config, judged, rationales, hint) | counts
 
@@ -100,40 +97,47 @@ def _finish(
 
 
 def run_shard(config: DistillSection, *, examples: Path, context: Context) -> None:
-    """Ask this shard's questions; the answers stay in a ledger of its own in the work folder.
+    """Ask this shard's questions; the answers are in the ledger, where the stage finds them.
 
     Equal questions fall into one shard, and each shard has its share of the budget.
 
     Raises:
         TeacherError: no teacher, no money.
+        StoreError: the store does not take the answers.
     """
     if config.teacher == PUBLISHED:
         return
     rows, shard = examples / "examples.parquet", context.shard
     share = config.budget_usd and config.budget_usd / shard.count
     config = config.model_copy(update={"budget_usd": share})
-    path = context.work / f"answers-{shard.number:03d}.jsonl"
-    with _endpoint(config) as endpoint, open_ledger(path) as ledger:
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
+    with (
+        _endpoints(config) as endpoints,
+        open_ledger(_ledger(context, config, endpoints[0]), context.shelf) as ledger,
+    ):
+        keys = [_key(config, endpoints[0], example) for example in _questions(rows)]
         own = [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
-        _ask_open(config, endpoint, ledger, rows=rows, keys=own, progress=context.progress)
+        _ask_open(config, endpoints, ledger, rows=rows, keys=own, context=context)
+        if not ledger.flush():
+            raise StoreError(
+                f"distill: the answers of shard {shard.number}/{shard.count} are in "
+                f"{ledger.where} not yet; run it again when the store answers: none is paid again"
+            )
 
 
 @contextmanager
-def _endpoint(config: DistillSection) -> Iterator[Endpoint]:
+def _endpoints(config: DistillSection) -> Iterator[tuple[Endpoint, ...]]:
     if config.teacher != "scripted":
-        yield resolve(config, os.environ)[0]
+        yield resolve(config, os.environ)
         return
     rate = config.scripted_error_rate
     with scripted.serve(error_rate=rate) as handle:
-        yield Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY)
+        yield (Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY),)
 
 
-def _ledger_path(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
-    """A file per teacher, so that runs with different teachers do not wait for each other."""
-    kind = config.teacher if config.teacher in ("openai", "scripted") else "endpoint"
+def _ledger(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
+    """The folder of the teacher's ledger."""
     digest = sha256(f"{endpoint.identity}\n{config.teacher_model}".encode()).hexdigest()
-    return context.ledger / f"{kind}-{digest[:12]}.jsonl"
+    return context.ledger / digest[:12]
 
 
 def _key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
@@ -150,28 +154,48 @@ def _key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
 
 def _ask_open(
     config: DistillSection,
-    endpoint: Endpoint,
+    endpoints: tuple[Endpoint, ...],
     ledger: Ledger,
     *,
     rows: Path,
     keys: list[str],
-    progress: Progress,
+    context: Context,
 ) -> int:
     """Ask what has no recorded answer; return how many answers came."""
     requests = set(keys) - {NOT_SENT}
-    known = sum(key in ledger for key in requests)
-    if known == len(requests):
+    if all(key in ledger for key in requests):
         return 0
-    budget = _budget(config, ledger, keys)
-    with progress.task("distill", len(requests), "question", done=known) as task:
-        asking = Asking(config, ledger=ledger, budget=budget, total=len(keys), task=task)
-        asyncio.run(asking.run(endpoint, _open_questions(config, ledger, rows, keys)))
-    return asking.num_asked
+    with turn(context.claim, ledger, requests) as mine:
+        known = sum(key in ledger for key in requests)
+        budget = _budget(config, ledger, keys)
+        with context.progress.task("distill", len(requests), "question", done=known) as task:
+            if config.mode == "batch":
+                asked: asking.Asked = batches.ask(
+                    config,
+                    endpoints[0],
+                    ledger,
+                    lambda: _open_questions(config, ledger, rows, keys, mine),
+                    budget=budget,
+                    folder=_ledger(context, config, endpoints[0]),
+                    shelf=context.shelf,
+                    task=task,
+                )
+            else:
+                asked = asking.ask(
+                    config,
+                    endpoints,
+                    ledger,
+                    _open_questions(config, ledger, rows, keys, mine),
+                    budget=budget,
+                    total=len(keys),
+                    task=task,
+                )
+    return asked.num_asked
 
 
 def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:
     """The budget less what the recorded answers to these questions have cost."""
-    budget = Budget(config.budget_usd)
+    budget = budget_of(config, len(keys))
     for key in dict.fromkeys(keys):
         if entry := ledger.get(key):
             budget.add(Reply.of(entry.response).cost_usd(price_of(config), batch=entry.batch))
@@ -179,12 +203,13 @@ def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:
 
 
 def _open_questions(
-    config: DistillSection, ledger: Ledger, rows: Path, keys: list[str]
+    config: DistillSection, ledger: Ledger, rows: Path, keys: list[str], mine: Turn
 ) -> Iterator[Question]:
     """Read images as they are wanted; two rows that ask the same are asked once."""
     taken = set()
     for key, example in zip(keys, _questions(rows), strict=True):
         if key != NOT_SENT and key not in ledger and key not in taken:
+            mine.check()
             taken.add(key)
             yield Question(key, example, first(config))
 

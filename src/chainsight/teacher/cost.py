@@ -1,53 +1,136 @@
 """What answers cost, and the budget that ends the spending."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from chainsight.config import DistillSection, Price
-from chainsight.errors import TeacherError
-from chainsight.inventory.prices import TEACHERS
+from chainsight.errors import ConfigError, TeacherError
+from chainsight.inventory.pricelist import listed
 
 FREE = Price(prompt=0.0, completion=0.0)
+ROUNDING = 1e-12
+"""Sums of many small costs are off by less than this, as a share."""
+
+
+def known_price(config: DistillSection) -> Price | None:
+    """What the teacher charges: `config.price`, else what the list says; None: nobody knows."""
+    known = listed(config)
+    return config.price or (known.price if known else None)
 
 
 def price_of(config: DistillSection) -> Price:
-    """What the teacher charges: `config.price`, or what the table of known prices says.
-
-    The scripted teacher is reckoned at the price of the paper's.
-    """
-    known = {teacher.name: teacher.price for teacher in TEACHERS}
-    name = TEACHERS[0].name if config.teacher == "scripted" else config.teacher_model
-    return config.price or known.get(name, FREE)
+    """Likewise, and nothing where nobody knows."""
+    return known_price(config) or FREE
 
 
 @dataclass
 class Budget:
-    """What may be spent on a set of questions, and what its answers have cost so far.
+    """What may be spent on a set of questions: a ceiling.
 
-    Answers from the ledger count: they are part of what the set costs, and a resumed run does
-    not get the budget anew. Checked before each request, so that the requests in flight when
-    the limit is reached are the most that it can be passed by.
+    Money is reserved before a request is sent, for the most that it can cost, and settled at what
+    it did cost. So what is spent and what is in flight never pass the limit together. Answers from
+    the ledger count (`add`): they are part of what the set costs, and a resumed run does not get
+    the budget anew. A request that ended without an answer after it was sent may have been billed
+    all the same (a hang, a broken connection): `lose` keeps its money out of the budget.
+
+    For one thread, that of the event loop.
     """
 
     limit_usd: float | None
+    num_questions: int = 0
+    """Of the whole set, for what is said of it."""
     spent_usd: float = 0.0
+    """On answers."""
     num_answers: int = 0
+    reserved_usd: float = 0.0
+    """By requests in flight."""
+    num_in_flight: int = 0
+    lost_usd: float = 0.0
+    """At most, on requests that may have been billed and brought no answer."""
+    num_lost: int = 0
+    _freed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def add(self, cost: float) -> None:
         """Count one answer."""
         self.spent_usd += cost
         self.num_answers += 1
 
-    def check(self, num_questions: int) -> None:
-        """Refuse the next request if the money is spent.
+    def fits(self, cost: float) -> bool:
+        """Whether a request of at most this cost may be sent now."""
+        return self._within(self.spent_usd + self.lost_usd + self.reserved_usd + cost)
+
+    def _within(self, usd: float) -> bool:
+        return self.limit_usd is None or usd <= self.limit_usd * (1 + ROUNDING)
+
+    def reserve(self, cost: float) -> float:
+        """Set money aside for a request of at most this cost, and return it.
 
         Raises:
-            TeacherError: says what was spent, on how much, and how to go on.
+            TeacherError: the limit might be passed; says what was spent, and how to go on.
         """
-        if self.limit_usd is None or self.spent_usd < self.limit_usd:
-            return
+        if not self.fits(cost):
+            raise TeacherError(self._refusal())
+        return self.hold(cost)
+
+    def hold(self, cost: float) -> float:
+        """Set money aside for what an earlier run has sent already, whether it fits or not."""
+        self.reserved_usd += cost
+        self.num_in_flight += 1
+        return cost
+
+    async def room(self, cost: float) -> float:
+        """Reserve; if only requests in flight stand in the way, wait for them to settle first.
+
+        Raises:
+            TeacherError: as `reserve`.
+        """
+        while not self.fits(cost) and self._within(self.spent_usd + self.lost_usd + cost):
+            self._freed.clear()
+            await self._freed.wait()
+        return self.reserve(cost)
+
+    def settle(self, reserved: float, actual: float) -> None:
+        """A reserved request was answered, for this much."""
+        self.release(reserved)
+        self.add(actual)
+
+    def release(self, reserved: float) -> None:
+        """A reserved request cost nothing: it was not sent, or refused."""
+        self.num_in_flight -= 1
+        self.reserved_usd = self.reserved_usd - reserved if self.num_in_flight else 0.0
+        self._freed.set()
+
+    def lose(self, reserved: float) -> None:
+        """A reserved request may have been billed, and brought no answer."""
+        self.release(reserved)
+        self.lost_usd += reserved
+        self.num_lost += 1
+
+    def _refusal(self) -> str:
         each = self.spent_usd / max(1, self.num_answers)
-        raise TeacherError(
-            f"distill.budget_usd: ${self.limit_usd:.4f} allowed, ${self.spent_usd:.4f} spent on "
-            f"{self.num_answers} of {num_questions} questions; all of them would cost about "
-            f"${each * num_questions:.4f}. Raise the budget or take fewer examples"
+        lost = (
+            f" and up to ${self.lost_usd:.4f} on {self.num_lost} without an answer"
+            if self.num_lost
+            else ""
         )
+        return (
+            f"distill.budget_usd: ${self.limit_usd:.4f} allowed, ${self.spent_usd:.4f} spent on "
+            f"{self.num_answers} of {self.num_questions} questions{lost}, and the next one might "
+            f"pass it; all of them would cost about ${each * self.num_questions:.4f}. "
+            "Raise the budget or take fewer examples"
+        )
+
+
+def budget_of(config: DistillSection, num_questions: int) -> Budget:
+    """The configuration's ceiling for so many questions.
+
+    Raises:
+        ConfigError: a ceiling, and nobody knows what the teacher charges.
+    """
+    if config.budget_usd is not None and known_price(config) is None:
+        raise ConfigError(
+            f"distill.budget_usd cannot be kept: the price of {config.teacher_model!r} is not in "
+            "the list; set distill.price to {prompt: ..., completion: ...} in US dollars per "
+            "million tokens (0 and 0 for a server of your own), or remove the budget"
+        )
+    return Budget(config.budget_usd, num_questions)

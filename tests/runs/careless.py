@@ -57,13 +57,17 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.send(*self.forward(b""))
+        status, answer = self.forward(b"")
+        if self.path.endswith("/content"):
+            lines = [json.loads(line) for line in answer.splitlines()]
+            answer = b"\n".join(self.spoil_line(i, line) for i, line in enumerate(lines))
+        self.send(status, answer)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status, answer = self.forward(body)
         question, tries = self.server.place(body)
-        if status == 200 and b"image_url" in body:
+        if status == 200 and b"image_url" in body and self.path.endswith("/chat/completions"):
             kind, status, answer = self.spoil(question, tries, answer)
             self.server.state.echoed.append(kind)
         self.send(status, answer)
@@ -80,9 +84,22 @@ class _Handler(BaseHTTPRequestHandler):
             return "broken", 200, f"<p>{key}</p>".encode()
         return "answered", 200, echo(json.loads(answer), key)
 
+    def spoil_line(self, number: int, line: dict[str, Any]) -> bytes:
+        """A line of a batch's results; of one the request failed."""
+        key, answer = self.server.key, (line.get("response") or {}).get("body") or {}
+        if not number:
+            error = {"code": "server_error", "message": f"Bearer {key} is my guest"}
+            return json.dumps(line | {"response": None, "error": error}).encode()
+        if "choices" not in answer:
+            return json.dumps(line).encode()
+        self.server.state.echoed.append("in a batch")
+        line["response"]["body"] = "ANSWER"
+        return json.dumps(line).encode().replace(b'"ANSWER"', echo(answer, key))
+
     def forward(self, body: bytes) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self.server.behind)
-        headers = {"Authorization": self.headers.get("Authorization", "")}
+        passed = ("Authorization", "Content-Type")
+        headers = {name: self.headers[name] for name in passed if self.headers[name]}
         connection.request(self.command, self.path, body or None, headers)
         reply = connection.getresponse()
         return reply.status, reply.read()

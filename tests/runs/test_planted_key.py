@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -85,23 +86,42 @@ def check_absent(key: str, folder: Path) -> None:
     assert not found
 
 
-@pytest.mark.parametrize("kind", ["variable", "file"])
-def test_a_planted_key_is_nowhere_after_a_run(
-    kind: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    file = tmp_path_factory.mktemp("secret") / "key"
-    file.write_text(KEY + "\n")
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that has its examples."""
+    run = Run(tmp_path_factory.mktemp("prepared"), "scripted")
+    run.call("prepare", "--json")
+    return run.folder
+
+
+@pytest.fixture
+def folder(prepared: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(prepared, tmp_path / "run"))
+
+
+def test_a_planted_key_is_nowhere_after_a_run(folder: Path) -> None:
     with careless.serve(KEY) as teacher:
-        by_file = {"distill.api_key_file": str(file)} if kind == "file" else {}
-        run = Run(tmp_path, teacher.url, **by_file)
-        run.environment |= {"OPENAI_API_KEY": "" if by_file else KEY}
+        run = Run(folder, teacher.url)
+        run.environment |= {"OPENAI_API_KEY": KEY}
         run.call("doctor", "--spend", "--json")
-        run.call("prepare", "--json")
         run.call("distill", "--json")
         run.call("report")
     assert set(teacher.echoed) == {"answered", "busy", "broken", "refused"}
     check_heard(run)
-    check_absent(KEY, tmp_path)
+    check_absent(KEY, folder)
+
+
+def test_a_key_from_a_file_is_nowhere_after_a_batch(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY + "\n")
+    with careless.serve(KEY) as teacher:
+        batch = {"distill.mode": "batch", "distill.batch.poll_seconds": 0.1}
+        run = Run(folder, teacher.url, **batch, **{"distill.api_key_file": str(file)})
+        run.environment |= {"OPENAI_API_KEY": ""}
+        run.call("distill", "--json")
+    assert set(teacher.echoed) == {"in a batch"}
+    check_heard(run)
+    check_absent(KEY, folder)
 
 
 def check_heard(run: Run) -> None:
@@ -115,16 +135,14 @@ def check_heard(run: Run) -> None:
     assert f"Bearer {HIDDEN} is my guest" in log + (run.folder / "shown.txt").read_text()
 
 
-def test_a_refused_key_is_not_shown(tmp_path: Path) -> None:
+def test_a_refused_key_is_not_shown(folder: Path) -> None:
     with careless.serve("sk-another-key-0123456789") as teacher:
-        run = Run(tmp_path, teacher.url)
+        run = Run(folder, teacher.url)
         run.environment |= {"OPENAI_API_KEY": KEY}
-        run.call("prepare")
         shown = run.call("distill", exit_code=1)
-        assert "refuses the key in the environment variable OPENAI_API_KEY" in shown
-        assert "Traceback" not in shown
-        run.call("doctor", "--spend", exit_code=1)
-    check_absent(KEY, tmp_path)
+    assert "refuses the key in the environment variable OPENAI_API_KEY" in shown
+    assert "Traceback" not in shown
+    check_absent(KEY, folder)
 
 
 @pytest.mark.slow

@@ -209,7 +209,7 @@ class Outcome:
     @property
     def share(self) -> float:
         """Of the tokens that the accounts allowed, a full bucket at the start among them."""
-        allowed = sum(
+        allowed = 1e-9 + sum(
             wire.account.tokens.capacity + wire.account.tokens.per_second * self.seconds
             for wire in self.wires
             if wire.account.tokens

@@ -209,7 +209,7 @@ class Outcome:
     @property
     def share(self) -> float:
         """Of the tokens that the accounts allowed, a full bucket at the start among them."""
-        allowed = sum(
+        allowed = 1e-9 + sum(
             wire.account.tokens.capacity + wire.account.tokens.per_second * self.seconds
             for wire in self.wires
             if wire.account.tokens
@@ -234,7 +234,15 @@ def simulate(
             for i, one in enumerate(limits)
         ]
         endpoints = tuple(
-            Endpoint("virtual", str(i), NO_KEY, config.teacher_model) for i in range(len(wires))
+            Endpoint(
+                "virtual",
+                str(i),
+                NO_KEY,
+                config.teacher_model,
+                requests_per_minute=config.requests_per_minute,
+                tokens_per_minute=config.tokens_per_minute,
+            )
+            for i in range(len(wires))
         )
         ledger, task = Memory(), Tally()
         work = asking.Asking(

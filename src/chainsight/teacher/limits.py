@@ -11,7 +11,9 @@ it is nearly empty, so that it comes to rest a little above empty and a request 
 Nothing here knows a clock: `now` is in seconds, from anywhere.
 """
 
+import math
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,13 +23,22 @@ KINDS: tuple[Kind, ...] = ("requests", "tokens")
 
 MARGIN = 0.05
 """Of the bucket that is left in it, against what is not yet known of others and of charges."""
+MARGIN_REQUESTS, MOST_MARGIN = 3, 0.4
+"""A small bucket leaves room for a few requests."""
 SPARE_SECONDS = 20.0
 """In which a full bucket is used up, and an empty one filled to the margin (ours)."""
 SLOWEST = 0.1
 """Of the refill, that is sent however empty the bucket seems."""
-LESSON = 10
-"""Answers between two corrections of what a request is charged."""
-LARGEST_LESSON = 2.0
+GAIN = 0.3
+"""Of a difference to what is told, that is believed at once: it is told by many answers."""
+LESSON_SECONDS, LESSON_REQUESTS = 3.0, 10
+"""Between two looks at what requests are charged, at least."""
+NEARLY_FULL = 0.98
+"""A bucket that runs over tells nothing of what was taken out."""
+RETURNED = 1000
+ROUNDING = 1e-4
+"""Of a bucket: times and counts in headers are rounded."""
+LEAST_SCALE, MOST_SCALE = 0.1, 10.0
 REFUSED_FACTOR = 1.15
 """Without headers: what is charged seems so much more after a refusal ..."""
 FORGET = 0.98
@@ -38,13 +49,13 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @dataclass(frozen=True)
 class Mark:
-    """How a meter stood when a request was sent."""
+    """When a request was sent, in the books of a meter."""
 
+    at: float
     amount: float
     """Predicted."""
-    level: float
-    """After it was taken out, as was known then."""
-    corrected: float
+    taken: float
+    """Sum of all that was predicted so far, this request's among it."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +84,16 @@ class Meter:
         """Charged per predicted; None: not known, what is predicted at most is assumed."""
         self._capacity = ceiling or 0.0
         self._level = MARGIN * self._capacity
-        self._seen = self._next = 0.0
-        self._started = self._known = self.is_ours
-        self._corrected = 0.0
-        self._sum_missed = self._sum_taken = 0.0
-        self._num_told = self._num_taken = 0
+        self._seen = self._next = self._taken = 0.0
+        self._num_taken = 0
+        self._newest = -math.inf
+        self._is_taught = False
+        self._returned: deque[Mark] = deque(maxlen=RETURNED)
+        """Requests that took nothing out after all, the last ones."""
+        self._charged = 0.0
+        """What one request is charged, about."""
+        self._anchor: tuple[Mark, float, int] | None = None
+        """A request, what remained after it, and how many had been sent until it was answered."""
 
     def level(self, now: float) -> float:
         """What is left in the bucket."""
@@ -90,7 +106,8 @@ class Meter:
         """What may be sent per second: the refill, more of a full bucket, less of an empty one."""
         assert self.limit is not None
         refill = self.limit / 60
-        spare = self.level(now) - MARGIN * self._capacity
+        margin = max(MARGIN, min(MOST_MARGIN, MARGIN_REQUESTS * self._charged / self._capacity))
+        spare = self.level(now) - margin * self._capacity
         horizon = min(SPARE_SECONDS, max(1.0, self._capacity / refill / 3))
         return max(SLOWEST * refill, refill + spare / horizon)
 
@@ -102,22 +119,21 @@ class Meter:
         """Send a request that is predicted to take `amount`, `most` at most."""
         if self.scale is None:
             self.scale = most / amount
-        charged = amount * self.scale
+        self._charged = charged = amount * self.scale
         if self.limit:
             self._next = max(self._next, now) + charged / self.rate(now)
         self._level = self.level(now) - charged
-        self._sum_taken += amount
+        self._taken += amount
         self._num_taken += 1
         if self.is_ours and self._num_taken % FORGET_AFTER == 0:
             self.scale = max(1.0, self.scale * FORGET)
-        return Mark(amount, self._level, self._corrected)
+        return Mark(now, amount, self._taken)
 
     def give_back(self, mark: Mark) -> Mark:
         """The request was refused or never arrived: it took nothing out."""
-        charged = mark.amount * (self.scale or 1.0)
-        self._level += charged
-        self._sum_taken -= mark.amount
-        return Mark(0.0, mark.level + charged, mark.corrected)
+        self._level += mark.amount * (self.scale or 1.0)
+        self._returned.append(mark)
+        return Mark(mark.at, 0.0, mark.taken - mark.amount)
 
     def refused(self) -> None:
         """A request was refused for its rate, and nothing tells why: more is charged than seems."""
@@ -125,42 +141,58 @@ class Meter:
             self.scale *= REFUSED_FACTOR
 
     def told(self, told: Told, mark: Mark, now: float) -> None:
-        """Put the copy right by an answer to the request of `mark`."""
-        self.limit, self._known = told.limit, True
-        if told.remaining is None:
-            self._capacity = self._capacity or told.limit
-            return
-        self._capacity = self._capacity_by(told)
-        level = self.level(now)
-        if not self._started:  # what was sent since then may not be in it
-            self._started, self._seen = True, now
-            self._level = told.remaining - max(0.0, mark.level - level)
-            self._sum_missed = self._sum_taken = 0.0
-            return
-        # The server looked at some moment between sending and answer: any level of then is right.
-        then = mark.level + self._corrected - mark.corrected
-        low, high = min(then, level), max(then, level)
-        missed = told.remaining - min(max(told.remaining, low), high)
-        self._level += missed
-        self._corrected += missed
-        self._learn(missed)
+        """Put the copy right by an answer to the request of `mark`.
 
-    def _capacity_by(self, told: Told) -> float:
-        if told.reset_seconds is None or told.remaining is None:
-            return told.limit
-        full = told.remaining + told.reset_seconds * told.limit / 60
-        return min(told.limit, max(full, told.remaining))
-
-    def _learn(self, missed: float) -> None:
-        """What had to be put right again and again was charged for what was sent meanwhile."""
-        self._sum_missed += missed
-        self._num_told += 1
-        if self._num_told < LESSON or self._sum_taken <= 0 or not self.scale:
+        What remains is what the server saw when the request came in; what was sent since then has
+        been taken out, too. (If it looks when it answers instead, as much has been refilled.)
+        """
+        is_first, self.limit = not self._capacity, told.limit
+        self._capacity = _capacity(told)
+        if told.remaining is None or mark.at < self._newest:
             return
-        scale = self.scale - self._sum_missed / self._sum_taken
-        self.scale = min(max(scale, self.scale / LARGEST_LESSON), self.scale * LARGEST_LESSON)
-        self._sum_missed = self._sum_taken = 0.0
-        self._num_told = 0
+        self._newest = mark.at
+        self._learn(mark, told.remaining)
+        self._bound(mark, told.remaining)
+        sent = self._taken - mark.taken - self._returned_between(mark.at, now)
+        since = sent * (self.scale or 1.0)
+        right = told.remaining + (now - mark.at) * told.limit / 60 - since
+        missed = min(right, self._capacity) - self.level(now)
+        self._level += missed if is_first else GAIN * missed
+
+    def _returned_between(self, start: float, end: float) -> float:
+        return sum(mark.amount for mark in self._returned if start < mark.at < end)
+
+    def _bound(self, mark: Mark, remaining: float) -> None:
+        """No request was charged more than what is missing from a full bucket after it."""
+        missing = self._capacity - remaining
+        if mark.amount and missing > ROUNDING * self._capacity and self.scale:
+            self.scale = min(self.scale, max(LEAST_SCALE, missing / mark.amount))
+
+    def _learn(self, mark: Mark, remaining: float) -> None:
+        """What is charged: what went out of the bucket since an earlier request was sent."""
+        if self._anchor is None or remaining > NEARLY_FULL * self._capacity:
+            self._anchor = (mark, remaining, self._num_taken)
+            return
+        since, before, num_taken = self._anchor
+        seconds = mark.at - since.at
+        if seconds < LESSON_SECONDS or self._num_taken - num_taken < LESSON_REQUESTS:
+            return
+        assert self.limit is not None
+        self._anchor = (mark, remaining, self._num_taken)
+        sent = mark.taken - since.taken - self._returned_between(since.at, mark.at)
+        if before > NEARLY_FULL * self._capacity or sent <= 0:
+            return
+        charged = before + seconds * self.limit / 60 - remaining
+        scale = min(max(charged / sent, LEAST_SCALE), MOST_SCALE)
+        self.scale = scale if not self._is_taught else self.scale + GAIN * (scale - self.scale)
+        self._is_taught = True
+
+
+def _capacity(told: Told) -> float:
+    """What the bucket holds: a minute's worth, or less where a full one is nearer."""
+    if told.reset_seconds is None or told.remaining is None:
+        return told.limit
+    return min(told.limit, told.remaining + told.reset_seconds * told.limit / 60)
 
 
 @dataclass(frozen=True)

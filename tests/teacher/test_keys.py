@@ -1,6 +1,7 @@
 """Where a key is found, and that it is cut out of whatever is quoted."""
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,10 @@ def test_a_file_that_is_not_there_is_named() -> None:
 @pytest.mark.parametrize("before", [b"", b"u", b"u:", b"Bearer ", b"user:"])
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 def test_a_key_in_base64_is_hidden_whatever_stands_before_and_after(
-    before: bytes, encode: type[bytes]
+    before: bytes, encode: Callable[[bytes], bytes]
 ) -> None:
     for after in (b"", b"x", b"xy"):
-        token = bytes(encode(before + KEY.encode() + after)).decode()
+        token = encode(before + KEY.encode() + after).decode()
         hidden = hide(f"Authorization: Basic {token}.", KEY)
         assert HIDDEN in hidden
         assert token[12:-12] not in hidden
@@ -66,6 +67,7 @@ def test_a_key_is_hidden_plain_in_a_header_and_in_a_url() -> None:
 
 def test_what_is_no_key_stays() -> None:
     assert hide(f"{NO_KEY} of these", NO_KEY) == "none of these"
+    assert hide("all of it", "") == "all of it"
     assert clean({"a": ["bar", 1, None]}, "bar") == {"a": ["bar", 1, None]}  # too short to be one
     assert hide("your key bar", "bar") == f"your key {HIDDEN}"  # but it is in an error
 

@@ -21,6 +21,7 @@ from chainsight.config import DistillSection, Price
 from chainsight.context import Context, Task
 from chainsight.demo import bars, teacher
 from chainsight.errors import ConfigError, RecordError, TeacherError
+from chainsight.quality.reasons import REASONS
 from chainsight.records import Example, Rationale
 from chainsight.stages import distill
 from chainsight.teacher.ledger import parse_line
@@ -99,7 +100,7 @@ CHOICE = replace(OPEN, metric="multiple_choice", references=("B",), choices=("uk
         (OPEN, "I\u2019m sorry, but no.", "stop", "", "refusal"),
         (OPEN, "I cannot see it at first, then so.\n\n### Answer: 100", "stop", "", ""),
         (OPEN, "", "stop", "I must decline.", "refusal"),
-        (OPEN, "It is so.\n\n### Answer: 100", "content_filter", "", "refusal"),
+        (OPEN, "It is so.\n\n### Answer: 100", "content_filter", "", "filtered"),
         (CHOICE, "It is so.\n\n### Answer: B", "stop", "", ""),
         (CHOICE, "It is so.\n\n### Answer: B. us", "stop", "", ""),
         (CHOICE, "It is so.\n\n### Answer: C", "stop", "", "mismatch"),
@@ -144,7 +145,7 @@ def test_every_example_is_kept_or_set_aside_with_its_reason(tmp_path: Path) -> N
     assert len(good) + len(bad) == metrics["num_examples"] == 60
     assert metrics["num_kept"] == len(good) == 60 * metrics["keep_rate"]
     assert 0 < metrics["num_mismatch"] + metrics["num_no_marker"] == len(bad) < 30
-    for reason in distill.REASONS:
+    for reason in REASONS:
         assert metrics[f"num_{reason}"] == sum(row.reason == reason for row in bad)
     statuses = [row.status for row in (*good, *bad)]
     assert metrics["marker_rate"] == statuses.count("marker") / 60

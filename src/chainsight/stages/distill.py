@@ -6,41 +6,51 @@ most are errors of the annotation. Every answer is in the ledger before it is ju
 killed run resumes, and another filter costs nothing. Requests to be learned word for word (kind
 `instruct`) are not asked.
 
+Off unless set, as the paper has none of it: `retries` ask again about what is set aside,
+`samples` ask for several rationales at once, `filter` wants more of a rationale than the right
+answer. What they would do is measured all the same (`chainsight.quality`).
+
 Teacher `published`: the rationale that an example brings along (`meta["rationale"]`) is taken for
 the reply and judged alike; nobody is asked and nothing is paid.
 
 Costs are tokens times `distill.price`; for the scripted teacher, what they would have been.
 
-Files: `rationales.parquet` (kept) and `rejected.parquet` (with `reason`), in example order.
+Files: `rationales.parquet` (kept), `rejected.parquet` (with `reason`), both in example order, and
+`quality.json` (`chainsight.quality.tally`), last: where it is, the others are complete. A stage
+that stops leaves all three for the report, of the answers that came.
 """
 
 import asyncio
+import json
 import logging
-import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
+from itertools import chain, repeat
 from pathlib import Path
 
-from chainsight import answers, records
+from chainsight import answers, records, stored
 from chainsight.config import DistillSection
-from chainsight.context import Context, Progress
-from chainsight.decision import dataset_of
+from chainsight.context import Context
 from chainsight.demo import rationales as script
 from chainsight.demo import teacher as scripted
 from chainsight.errors import RecordError, TeacherError
 from chainsight.metrics import judging
+from chainsight.quality import tally
+from chainsight.quality.measures import measure, objection
+from chainsight.quality.reasons import ASKED_AGAIN, PAPER
+from chainsight.quality.tally import Tally
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
 from chainsight.teacher.asking import Asking
 from chainsight.teacher.cost import Budget, price_of
 from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
-from chainsight.teacher.ledger import Ledger, open_ledger
+from chainsight.teacher.ledger import Entry, Ledger, open_ledger
 from chainsight.teacher.reply import Reply
-from chainsight.teacher.request import Question, first, request_key
+from chainsight.teacher.request import Question, Variant, first, request_key
 
 log = logging.getLogger(__name__)
 
@@ -48,55 +58,42 @@ NOT_SENT = ""
 PUBLISHED = "published"
 PUBLISHED_HINT = "take a dataset that brings rationales (sharegpt4o_sft), or choose another teacher"
 NOBODY_ASKED = {"num_asked": 0.0, "num_from_ledger": 0.0}
-REASONS = ("mismatch", "no_marker", "truncated", "refusal", "empty", "failed", "unpublished")
-"""Why a rationale is set aside. `failed`: the teacher gave no answer; `unpublished`: the teacher is
-`published`, and the example brings no rationale."""
+TOLD = {"teacher", "teacher_model", "mode", "samples", "retries", "retry_temperature", "filter"}
+"""Settings that `quality.json` repeats."""
 REFUSALS = ("i'm sorry", "i am sorry", "sorry,", "i can't", "i cannot", "i'm unable")
 """How a refusal starts that the endpoint does not mark as one."""
+
+Tries = Iterator[tuple[Example, list[Rationale]]]
+"""Each example with the judged answers to its questions, in the order in which they were asked."""
 
 
 def run(
     config: DistillSection, *, examples: Path, rationales: Path, context: Context
 ) -> dict[str, float]:
-    """Ask for what the ledger lacks, judge all answers, write both files.
+    """Ask for what the ledger lacks, judge all answers, write all files.
 
     Raises:
         TeacherError: no teacher, no money, too many failures, or not one rationale kept.
     """
     rows = examples / "examples.parquet"
     if config.teacher == PUBLISHED:
-        judged = [judge_published(example, config) for example in _questions(rows)]
-        return _finish(config, judged, rationales, hint=PUBLISHED_HINT) | NOBODY_ASKED
+        judged = ((example, [judge_published(example, config)]) for example in _questions(rows))
+        return _write(config, judged, rationales, PUBLISHED_HINT) | NOBODY_ASKED
     with (
-        _endpoint(config) as endpoint,
-        open_ledger(_ledger_path(context, config, endpoint)) as ledger,
+        _endpoints(config) as endpoints,
+        open_ledger(_ledger_path(context, config, endpoints[0])) as ledger,
     ):
         for path in sorted(context.work.glob("answers-*.jsonl")):
             ledger.adopt(path)
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
-        num_known = sum(key in ledger for key in set(keys))
-        progress = context.progress
-        num_asked = _ask_open(config, endpoint, ledger, rows=rows, keys=keys, progress=progress)
-        judged = list(_judge_all(config, rows, keys, ledger))
-    hint = f"look at the answers in {ledger.path}, or choose another teacher"
-    counts = {"num_asked": num_asked, "num_from_ledger": num_known}
-    return _finish(config, judged, rationales, hint) | counts
-
-
-def _questions(rows: Path) -> Iterator[Example]:
-    """The examples that are questions, in order."""
-    return (e for e in records.read(rows, Example) if e.kind != "instruct")
-
-
-def _finish(
-    config: DistillSection, judged: list[Rationale], rationales: Path, hint: str
-) -> dict[str, float]:
-    kept = [row for row in judged if not row.reason]
-    rejected = [row for row in judged if row.reason]
-    _check(config, judged, hint)
-    records.write(rationales / "rationales.parquet", kept, Rationale)
-    records.write(rationales / "rejected.parquet", rejected, Rationale)
-    return _summary(judged)
+        rounds: list[list[str]] = []
+        try:
+            counts = _ask_rounds(config, endpoints, ledger, rows, context, rounds)
+        except TeacherError as error:
+            judged = _judge_all(config, rows, rounds, ledger)
+            _write(config, judged, rationales, stopped=str(error))
+            raise
+        hint = f"look at the answers in {ledger.path}, or choose another teacher"
+        return _write(config, _judge_all(config, rows, rounds, ledger), rationales, hint) | counts
 
 
 def run_shard(config: DistillSection, *, examples: Path, context: Context) -> None:
@@ -113,20 +110,24 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
     share = config.budget_usd and config.budget_usd / shard.count
     config = config.model_copy(update={"budget_usd": share})
     path = context.work / f"answers-{shard.number:03d}.jsonl"
-    with _endpoint(config) as endpoint, open_ledger(path) as ledger:
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
-        own = [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
-        _ask_open(config, endpoint, ledger, rows=rows, keys=own, progress=context.progress)
+    with _endpoints(config) as endpoints, open_ledger(path) as ledger:
+        _ask_rounds(config, endpoints, ledger, rows, context, [])
+
+
+def _questions(rows: Path) -> Iterator[Example]:
+    """The examples that are questions, in order; an image is read when it is looked at."""
+    return (e for e in stored.examples(rows) if e.kind != "instruct")
 
 
 @contextmanager
-def _endpoint(config: DistillSection) -> Iterator[Endpoint]:
+def _endpoints(config: DistillSection) -> Iterator[tuple[Endpoint, ...]]:
+    """The places to ask; the first names the teacher."""
     if config.teacher != "scripted":
-        yield resolve(config, os.environ)[0]
+        yield resolve(config, os.environ)
         return
     rate = config.scripted_error_rate
     with scripted.serve(error_rate=rate) as handle:
-        yield Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY)
+        yield (Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY),)
 
 
 def _ledger_path(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
@@ -136,80 +137,154 @@ def _ledger_path(context: Context, config: DistillSection, endpoint: Endpoint) -
     return context.ledger / f"{kind}-{digest[:12]}.jsonl"
 
 
-def _key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
+# --- asking: about every example, then again about those that are set aside ------------------
+
+
+def _ask_rounds(
+    config: DistillSection,
+    endpoints: Sequence[Endpoint],
+    ledger: Ledger,
+    rows: Path,
+    context: Context,
+    rounds: list[list[str]],
+) -> dict[str, float]:
+    """Ask round by round, and count the answers that were asked for now, and those on record.
+
+    `rounds` is given the requests of each round, one an example, `NOT_SENT` where it makes none.
+    """
+    counts = Counter({"num_asked": 0, "num_from_ledger": 0})
+    for number in range(config.retries + 1):
+        variant = Variant(number, config.retry_temperature) if number else first(config)
+        open_again = _set_aside(config, rows, rounds[-1], ledger) if number else repeat(True)
+        keys = [
+            _key(config, endpoints[0], example, variant) if wanted else NOT_SENT
+            for wanted, example in zip(open_again, _questions(rows), strict=False)
+        ]
+        if not number:  # a retry stays in the shard of its question
+            keys = [
+                key if key and context.shard.has(int(key[:8], 16)) else NOT_SENT for key in keys
+            ]
+        elif not any(keys):
+            break
+        rounds.append(keys)
+        requests = set(keys) - {NOT_SENT}
+        counts["num_from_ledger"] += sum(key in ledger for key in requests)
+        counts["num_asked"] += _ask_open(config, endpoints, ledger, rows, rounds, variant, context)
+    return {name: float(count) for name, count in counts.items()}
+
+
+def _set_aside(
+    config: DistillSection, rows: Path, keys: list[str], ledger: Ledger
+) -> Iterator[bool]:
+    """Whether the last answer about each example is one that another may replace."""
+    for key, example in zip(keys, _questions(rows), strict=True):
+        entry = ledger.get(key)
+        yield entry is not None and judge_entry(example, entry, config).reason in ASKED_AGAIN
+
+
+def _key(config: DistillSection, endpoint: Endpoint, example: Example, variant: Variant) -> str:
     """The request's address, `NOT_SENT` for an image that cannot be sent."""
     try:
-        return request_key(config, endpoint.identity, example)
+        return request_key(config, endpoint.identity, example, variant)
     except RecordError as error:
         log.warning("%s: not asked: %s", example.id, error)
         return NOT_SENT
 
 
-# --- asking ----------------------------------------------------------------------------------
-
-
 def _ask_open(
     config: DistillSection,
-    endpoint: Endpoint,
+    endpoints: Sequence[Endpoint],
     ledger: Ledger,
-    *,
     rows: Path,
-    keys: list[str],
-    progress: Progress,
+    rounds: list[list[str]],
+    variant: Variant,
+    context: Context,
 ) -> int:
-    """Ask what has no recorded answer; return how many answers came."""
+    """Ask what has no recorded answer in the last round; return how many answers came."""
+    keys = rounds[-1]
     requests = set(keys) - {NOT_SENT}
     known = sum(key in ledger for key in requests)
     if known == len(requests):
         return 0
-    budget = _budget(config, ledger, keys)
-    with progress.task("distill", len(requests), "question", done=known) as task:
+    budget = _budget(config, ledger, rounds)
+    questions = _open_questions(ledger, rows, keys, variant)
+    title = f"distill, retry {variant.number}" if variant.number else "distill"
+    with context.progress.task(title, len(requests), "question", done=known) as task:
         asking = Asking(config, ledger=ledger, budget=budget, total=len(keys), task=task)
-        asyncio.run(asking.run(endpoint, _open_questions(config, ledger, rows, keys)))
+        asyncio.run(asking.run(endpoints[0], questions))
     return asking.num_asked
 
 
-def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:
+def _budget(config: DistillSection, ledger: Ledger, rounds: list[list[str]]) -> Budget:
     """The budget less what the recorded answers to these questions have cost."""
-    budget = Budget(config.budget_usd, num_questions=len(keys))
-    for key in dict.fromkeys(keys):
+    budget = Budget(config.budget_usd, num_questions=len(rounds[0]))
+    for key in dict.fromkeys(chain(*rounds)):
         if entry := ledger.get(key):
             budget.add(Reply.of(entry.response).cost_usd(price_of(config), batch=entry.batch))
     return budget
 
 
 def _open_questions(
-    config: DistillSection, ledger: Ledger, rows: Path, keys: list[str]
+    ledger: Ledger, rows: Path, keys: list[str], variant: Variant
 ) -> Iterator[Question]:
     """Read images as they are wanted; two rows that ask the same are asked once."""
     taken = set()
     for key, example in zip(keys, _questions(rows), strict=True):
         if key != NOT_SENT and key not in ledger and key not in taken:
             taken.add(key)
-            yield Question(key, example, first(config))
+            yield Question(key, example, variant)
 
 
 # --- judging ---------------------------------------------------------------------------------
 
 
 def _judge_all(
-    config: DistillSection, rows: Path, keys: list[str], ledger: Ledger
-) -> Iterator[Rationale]:
-    paid = set()
-    for key, example in zip(keys, _questions(rows), strict=True):
-        entry = ledger.get(key)
-        rationale = judge(example, Reply.of(entry.response) if entry else None, config)
-        yield replace(rationale, cost_usd=0.0) if key in paid else rationale
-        paid.add(key)
+    config: DistillSection, rows: Path, rounds: list[list[str]], ledger: Ledger
+) -> Tries:
+    """What the ledger has on each example; an answer that two rows share is paid by the first."""
+    paid: set[str] = set()
+    for number, example in enumerate(_questions(rows)):
+        tries = []
+        for variant, keys in enumerate(rounds):
+            key = keys[number]
+            if entry := ledger.get(key):
+                row = replace(judge_entry(example, entry, config), variant=variant)
+                tries.append(replace(row, cost_usd=0.0) if key in paid else row)
+                paid.add(key)
+        yield example, tries
 
 
-def judge(example: Example, reply: Reply | None, config: DistillSection) -> Rationale:
+def judge_entry(example: Example, entry: Entry, config: DistillSection) -> Rationale:
+    """The rationale in a recorded answer. Pure."""
+    replies = Reply.all(entry.response)
+    return elect([judge(example, reply, config, batch=entry.batch) for reply in replies])
+
+
+def elect(rows: Sequence[Rationale]) -> Rationale:
+    """The one of several samples that stands for all: if most end in the right answer, the first
+    of these that the filter keeps, which is as good a draw as a single one. Pure.
+    """
+    right = [row for row in rows if row.reason not in PAPER]
+    if 2 * len(right) > len(rows):
+        chosen = next((row for row in right if not row.reason), right[0])
+    elif right:
+        chosen = replace(right[0], reason="minority")
+    else:
+        commonest = Counter(row.reason for row in rows).most_common(1)[0][0]
+        chosen = next(row for row in rows if row.reason == commonest)
+    return replace(chosen, num_samples=len(rows), num_right=len(right))
+
+
+def judge(
+    example: Example, reply: Reply | None, config: DistillSection, *, batch: bool = False
+) -> Rationale:
     """The rationale in `reply`, with the reason why it is set aside if it is. Pure."""
     named = config.teacher in ("scripted", PUBLISHED)
     teacher = config.teacher if named else config.teacher_model
     if reply is None:
         return Rationale(example.id, "", "", "empty", teacher, 0, 0, 0.0, reason="failed")
     found = answers.extract(reply.text, truncated=reply.finish_reason == "length")
+    measures = measure(example, _parts(reply.text)[0], found.value)
     return Rationale(
         example_id=example.id,
         text=reply.text,
@@ -218,8 +293,10 @@ def judge(example: Example, reply: Reply | None, config: DistillSection) -> Rati
         teacher=teacher,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
-        cost_usd=reply.cost_usd(price_of(config)),
-        reason=_reason(example, reply, found),
+        cost_usd=reply.cost_usd(price_of(config), batch=batch),
+        reason=_reason(example, reply, found) or objection(measures, config.filter),
+        batch=batch,
+        **vars(measures),
     )
 
 
@@ -232,9 +309,10 @@ def judge_published(example: Example, config: DistillSection) -> Rationale:
 
 
 def _reason(example: Example, reply: Reply, found: answers.Answer) -> str:
-    """Why a reply is set aside, "" if it is kept."""
+    """Why the paper's filter sets a reply aside, "" if it does not."""
     thought, conclusion = _parts(reply.text)
     checks = {
+        "filtered": reply.finish_reason == "content_filter",
         "refusal": _refuses(reply, found),
         "truncated": reply.finish_reason == "length",
         "empty": found.status == "empty" or (found.status == "marker" and not thought),
@@ -246,10 +324,8 @@ def _reason(example: Example, reply: Reply, found: answers.Answer) -> str:
 
 
 def _refuses(reply: Reply, found: answers.Answer) -> bool:
-    if reply.refusal or reply.finish_reason == "content_filter":
-        return True
     said = reply.text.strip().lower().replace("\u2019", "'")
-    return found.status != "marker" and said.startswith(REFUSALS)
+    return bool(reply.refusal) or (found.status != "marker" and said.startswith(REFUSALS))
 
 
 def _parts(text: str) -> tuple[str, str]:
@@ -259,30 +335,53 @@ def _parts(text: str) -> tuple[str, str]:
     return text[:start].strip(), text[end:].strip()
 
 
-# --- counting --------------------------------------------------------------------------------
+# --- writing ---------------------------------------------------------------------------------
 
 
-def _summary(judged: list[Rationale]) -> dict[str, float]:
-    reasons = Counter(row.reason or "kept" for row in judged)
-    counts = {f"num_{reason}": float(reasons[reason]) for reason in ("kept", *REASONS)}
-    return counts | {
-        "num_examples": float(len(judged)),
-        "keep_rate": reasons["kept"] / len(judged),
-        "prompt_tokens": float(sum(row.prompt_tokens for row in judged)),
-        "completion_tokens": float(sum(row.completion_tokens for row in judged)),
-        "cost_usd": math.fsum(row.cost_usd for row in judged),
-        **status_rates((dataset_of(row.example_id), row.status) for row in judged),
+def _write(
+    config: DistillSection, tries: Tries, folder: Path, hint: str = "", stopped: str = ""
+) -> dict[str, float]:
+    """Write the files row by row, and count.
+
+    Raises:
+        TeacherError: too many questions have no answer, or no rationale is kept.
+    """
+    found, num_open = Tally(), 0
+    with (
+        records.Writer(folder / "rationales.parquet", Rationale) as kept,
+        records.Writer(folder / "rejected.parquet", Rationale) as rejected,
+    ):
+        for example, rows in tries:
+            if stopped and not rows:
+                num_open += 1
+                continue
+            *before, last = rows or [judge(example, None, config)]
+            for row in (*(replace(row, superseded=True) for row in before), last):
+                (rejected if row.reason else kept).add(row)
+                found.add(example.dataset, row)
+    problem = stopped or _problem(config, found.all.reasons, hint)
+    told = {
+        "stopped": problem,
+        "num_open": num_open,
+        "settings": config.model_dump(mode="json", include=TOLD),
+        **found.to_json(),
     }
+    (folder / tally.FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    if problem and not stopped:
+        raise TeacherError(problem)
+    return {} if stopped else found.metrics() | status_rates(found.statuses())
 
 
-def _check(config: DistillSection, judged: list[Rationale], hint: str) -> None:
-    reasons = Counter(row.reason or "kept" for row in judged)
-    if reasons["failed"] > config.max_failed_rate * len(judged):
-        raise TeacherError(
-            f"distill: {reasons['failed']} of {len(judged)} questions got no answer, more than "
+def _problem(config: DistillSection, reasons: Counter[str], hint: str) -> str:
+    """Why the answers will not do, "" if they will."""
+    num_failed, total = reasons["failed"], reasons.total()
+    if num_failed > config.max_failed_rate * total:
+        return (
+            f"distill: {num_failed} of {total} questions got no answer, more than "
             f"distill.max_failed_rate {config.max_failed_rate:g} allows; run again to ask them "
             "again (answers are kept), or allow more"
         )
-    if not reasons["kept"]:
-        found = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items())) or "no examples"
-        raise TeacherError(f"distill: not one rationale was kept ({found}); {hint}")
+    if reasons[""]:
+        return ""
+    found = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items())) or "no examples"
+    return f"distill: not one rationale was kept ({found}); {hint}"

@@ -15,6 +15,7 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_channel import PipelineChannel
 
 from chainsight.config import PlatformSection
+from chainsight.teacher import keys
 
 GPU_TASKS = frozenset({"sft", "sample", "dpo", "evaluate", "score"})
 TRAINING = frozenset({"sft", "dpo"})
@@ -27,7 +28,6 @@ TRACKING_KEYS = {
     "MLFLOW_TRACKING_USERNAME": "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD": "MLFLOW_TRACKING_PASSWORD",
 }
-TEACHER_KEYS = {"OPENAI_API_KEY": "OPENAI_API_KEY"}
 USER = 10001
 """The images' user."""
 
@@ -59,7 +59,7 @@ PARAMETERS: dict[str, tuple[type, str]] = {
     "gpu_pod_node_selector": (dict, "Labels of the nodes that GPU pods may run on."),
     "gpu_pod_tolerations": (list, "Taints that GPU pods accept, as Kubernetes writes them."),
     "secret_store": (str, "Secret with the object store's keys; may be missing."),
-    "secret_teacher": (str, "Secret with the teacher's key; for distill and the doctor."),
+    "secret_teacher": (str, "Secret with the teacher's keys; for distill and the doctor."),
     "secret_tracking": (str, "Secret with MLflow's user and password; may be missing."),
 }
 """The fields of `Placement` as people see them in the run form."""
@@ -156,11 +156,16 @@ def _hand_down(task: PipelineTask, *values: Any) -> None:
 
 
 def _secrets(task: PipelineTask, stage: str, chosen: Placement) -> None:
-    """References only. The teacher's key goes to distill, and to doctor, which tries it."""
+    """References only. The teacher's keys go to distill, and to doctor, which tries them.
+
+    As files, a whole secret: which of its entries a run asks for (`api_key_env` of each place) is
+    known only at run time, and a file follows a rotated secret where a variable would not.
+    """
     kubernetes.use_secret_as_env(task, chosen.secret_store, STORE_KEYS, optional=True)
     kubernetes.use_secret_as_env(task, chosen.secret_tracking, TRACKING_KEYS, optional=True)
     if stage in ("distill", "doctor"):
-        kubernetes.use_secret_as_env(task, chosen.secret_teacher, TEACHER_KEYS, optional=True)
+        folder = str(keys.MOUNTED)
+        kubernetes.use_secret_as_volume(task, chosen.secret_teacher, folder, optional=True)
 
 
 def _label(task: PipelineTask, stage: str, run: str, platform: PlatformSection) -> None:

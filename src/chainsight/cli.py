@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from chainsight import __version__
+from chainsight.demo import command as demo
 from chainsight.errors import ChainsightError
 from chainsight.options import AsJson, ConfigPath, Settings, configuration, err, out, print_json
 from chainsight.promotion import commands as promotion
@@ -261,27 +262,6 @@ def _images() -> dict[str, str] | None:
     return {stage: image(stage) for stage in STAGES}
 
 
-@app.command()
-def teacher(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8399,
-    error_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of wrong rationales.")
-    ] = 0.1,
-    seed: Annotated[int, typer.Option(help="Which rationales are wrong.")] = 0,
-    bills: Annotated[
-        Path | None, typer.Option(help="Append one line per answered request to this file.")
-    ] = None,
-) -> None:
-    """Serve the scripted teacher: a stand-in for GPT-4o that reads charts' own metadata."""
-    from chainsight.demo import teacher as scripted
-
-    def announce(url: str) -> None:
-        err.print(f"scripted teacher at {url} (ctrl-c ends it)", highlight=False)
-
-    scripted.run(host, port, announce, error_rate=error_rate, seed=seed, bills=bills)
-
-
 def _stage_command(name: str) -> Callable[..., None]:
     """The command of one stage: CONFIG, a flag per input artifact, --set and --json."""
 
@@ -360,6 +340,7 @@ def evaluate(
         show_scores(out, summary["models"], "Accuracy (± standard error)")
 
 
+app.command("teacher")(demo.teacher)
 app.command("serve")(serving.serve)
 app.command("fetch")(serving.fetch)
 

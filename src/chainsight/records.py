@@ -93,6 +93,8 @@ class Rationale:
     cost_usd: float
     reason: str = ""
     """Why the rationale was set aside; empty when it was kept."""
+    detail: str = ""
+    """What the teacher or its provider said instead of a rationale."""
     variant: int = 0
     """Which of the questions about the example it answers: 0 is the first, others are retries."""
     superseded: bool = False

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chainsight.inventory import tokens
-from chainsight.inventory.tokens import fitted, gpt_4o, gpt_4o_mini, llava_next, qwen2_5_vl
+from chainsight.inventory.tokens import Patches, fitted, gpt_4o, gpt_4o_mini, llava_next, qwen2_5_vl
 from chainsight.teacher import images
 
 EDGES = [
@@ -85,6 +85,23 @@ def test_gpt_4o_counts_as_in_openais_guide(size: tuple[int, int], num_tokens: in
 def test_gpt_4o_mini_has_the_same_tiles() -> None:
     for size in SIZES:
         assert (gpt_4o(*size) - 85) // 170 == (gpt_4o_mini(*size) - 2833) // 5667
+
+
+@pytest.mark.parametrize(
+    ("size", "num_patches"),
+    [
+        ((1024, 1024), 1024),
+        ((1800, 2400), 1452),
+        ((1, 1), 1),
+        ((33, 32), 2),
+        ((1536, 1024), 1536),
+        ((1537, 1024), 1457),  # 47 x 31: one pixel more, and it is shrunk
+        ((4000, 1474), 1449),  # what OpenAI's own calculator said in 2025
+    ],
+)
+def test_patches_are_counted_as_in_openais_guide(size: tuple[int, int], num_patches: int) -> None:
+    """The first two are worked out in the guide."""
+    assert Patches(1.0)(*size) == num_patches
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from chainsight.teacher import keys
+
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/fixtures/pipelines/train.yaml"
 IMAGE = "team/chainsight-{}@sha256:" + "0" * 64
@@ -162,12 +164,21 @@ def test_gpus_go_to_the_stages_that_compute(documents: list[Document], task: str
 def test_secrets_are_references_and_the_teachers_goes_to_who_asks_it(
     documents: list[Document], task: str
 ) -> None:
-    secrets = executors(documents)[task]["kubernetes"]["secretAsEnv"]
-    keys = {pair["envVar"] for secret in secrets for pair in secret["keyToEnv"]}
-    assert "AWS_SECRET_ACCESS_KEY" in keys
-    assert "MLFLOW_TRACKING_PASSWORD" in keys
-    assert ("OPENAI_API_KEY" in keys) == (task in ("distill", "doctor"))
-    assert all("componentInputParameter" in s["secretNameParameter"] for s in secrets)
+    pod = executors(documents)[task]["kubernetes"]
+    variables = {
+        pair["envVar"]: secret["secretNameParameter"]["componentInputParameter"]
+        for secret in pod["secretAsEnv"]
+        for pair in secret["keyToEnv"]
+    }
+    assert "AWS_SECRET_ACCESS_KEY" in variables
+    assert "MLFLOW_TRACKING_PASSWORD" in variables
+    assert "secret_teacher" not in "".join(variables.values())
+    mounted = [
+        (secret["secretNameParameter"]["componentInputParameter"], secret["mountPath"])
+        for secret in pod.get("secretAsVolume", [])
+    ]
+    teachers = [("pipelinechannel--secret_teacher", str(keys.MOUNTED))]
+    assert mounted == (teachers if task in ("distill", "doctor") else [])
 
 
 def test_no_secret_is_written_out(compiled: str) -> None:

@@ -2,17 +2,18 @@ import pytest
 
 from chainsight.config import DistillSection
 from chainsight.errors import ConfigError
-from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
+from chainsight.teacher.endpoint import NO_KEY, resolve
 
 KEY = "sk-planted-0123456789abcdef"
 MODEL = "gpt-4o-2024-05-13"
-HERE = Endpoint("openai", None, KEY, MODEL)
 
 
 def test_openai_takes_the_key_from_the_named_variable() -> None:
     config = DistillSection(api_key_env="MY_KEY")
     (endpoint,) = resolve(config, {"MY_KEY": f" {KEY}\n", "OPENAI_API_KEY": "other"})
-    assert endpoint == HERE
+    assert (endpoint.identity, endpoint.base_url, endpoint.model) == ("openai", None, MODEL)
+    assert endpoint.key == KEY
+    assert endpoint.key_place == "the environment variable MY_KEY"
     assert KEY not in repr(endpoint)
 
 
@@ -27,7 +28,8 @@ def test_openai_without_a_key_names_the_variable_and_the_ways_out(
 def test_openai_behind_another_address_is_another_teacher() -> None:
     environment = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "https://gateway/v1"}
     (endpoint,) = resolve(DistillSection(), environment)
-    assert endpoint == Endpoint("openai https://gateway/v1", "https://gateway/v1", KEY, MODEL)
+    assert endpoint.identity == "openai https://gateway/v1"
+    assert (endpoint.base_url, endpoint.key) == ("https://gateway/v1", KEY)
     with pytest.raises(ConfigError, match="OPENAI_BASE_URL: not a base URL"):
         resolve(DistillSection(), environment | {"OPENAI_BASE_URL": "https://"})
 
@@ -42,9 +44,8 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
 def test_an_endpoint_of_ones_own_needs_no_key_but_may_have_one() -> None:
     config = DistillSection(teacher="http://127.0.0.1:8000/v1/")
     (endpoint,) = resolve(config, {})
-    assert endpoint == Endpoint(
-        "http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1/", NO_KEY, MODEL
-    )
+    assert endpoint.identity == "http://127.0.0.1:8000/v1"
+    assert (endpoint.base_url, endpoint.key) == ("http://127.0.0.1:8000/v1/", NO_KEY)
     assert resolve(config, {"OPENAI_API_KEY": KEY})[0].key == KEY
 
 

@@ -6,7 +6,7 @@ import pytest
 from chainsight import records
 from chainsight.config import Price
 from chainsight.records import Rationale
-from chainsight.teacher.reply import Reply
+from chainsight.teacher.reply import Reply, unanswerable
 
 
 def response(message: dict[str, Any], **rest: Any) -> dict[str, Any]:
@@ -45,3 +45,18 @@ def test_half_a_character_does_not_break_the_parquet_file(tmp_path: Path) -> Non
     records.write(tmp_path / "rows.parquet", [row], Rationale)
     assert [r.text for r in records.read(tmp_path / "rows.parquet", Rationale)] == [text]
     assert text == "a ? b \x00 \U0001f600"
+
+
+def test_a_filtered_request_reads_as_a_refusal() -> None:
+    reply = Reply.of(unanswerable("content_filter", "the prompt was filtered"))
+    assert (reply.text, reply.finish_reason) == ("", "content_filter")
+    assert reply.refusal == "the prompt was filtered"
+    assert reply.error == "content_filter: the prompt was filtered"
+    assert reply.cost_usd(Price(prompt=1.0, completion=1.0)) == 0.0
+
+
+def test_a_request_that_is_never_taken_says_why_and_is_no_refusal() -> None:
+    reply = Reply.of(unanswerable("invalid_image", "not an image"))
+    assert (reply.finish_reason, reply.refusal) == ("unanswerable", "")
+    assert reply.error == "invalid_image: not an image"
+    assert Reply.of(response({"content": "So."})).error == ""

@@ -8,6 +8,8 @@ from chainsight.config.section import Count, NonNegative, Positive, Rate, Sectio
 
 TEACHERS = ("openai", "scripted", "published")
 """Teachers that are no address."""
+REASONING = ("o1", "o3", "o4", "gpt-5")
+"""How the names of OpenAI's reasoning models begin (2026-11)."""
 Teacher = Annotated[str, Field(min_length=1)]
 
 
@@ -30,7 +32,8 @@ class Place(Section):
     teacher_model: str | None = None
     """The teacher's name there (at Azure: the deployment); none: `distill.teacher_model`."""
     api_key_env: str | None = None
-    """Environment variable that holds the key for it; none: `distill.api_key_env`."""
+    """Environment variable that holds the key for it; none: the teacher's key where the host is the
+    teacher's, else no key."""
     api_key_file: str | None = None
     """File that holds the key, before the variable."""
     api_version: str | None = None
@@ -81,9 +84,10 @@ class DistillSection(Section):
     teacher_model: str = "gpt-4o-2024-05-13"
     """The teacher's name at its endpoint (the paper used this one)."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; the key itself is never stored."""
+    """Environment variable that holds the key (in a pod: entry of the teacher's secret); the key
+    itself is never stored."""
     api_key_file: str | None = None
-    """File that holds the key, before the variable: a mounted secret."""
+    """File that holds the key, before the variable; read anew for each request."""
     api_version: str | None = None
     """Azure OpenAI's dated API (`2024-10-21`): `teacher` is then the resource's URL, and
     `teacher_model` the deployment. None: OpenAI's own protocol."""
@@ -104,6 +108,10 @@ class DistillSection(Section):
     """Longest answer, in tokens (ours; not published)."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
     """Sampling temperature of the teacher (ours; not published)."""
+    reasoning: bool | None = None
+    """Whether the teacher reasons before it answers, as o3 and gpt-5 do: it is then sent
+    `max_completion_tokens`, which pay for its thoughts too, and no temperature, as it refuses the
+    others. None: by its name."""
     timeout_seconds: Positive = 120.0
     """A request without an answer for this long is tried again."""
     max_retries: Annotated[int, Field(ge=0, le=20)] = 6
@@ -129,6 +137,12 @@ class DistillSection(Section):
     """Further conditions."""
     scripted_error_rate: Rate = 0.1
     """Share of wrong rationales of the scripted teacher, so that the filter has work."""
+
+    @property
+    def reasons(self) -> bool:
+        """Whether the teacher reasons before it answers: said, or by its name."""
+        named = self.teacher_model.startswith(REASONING)
+        return named if self.reasoning is None else self.reasoning
 
     @model_validator(mode="after")
     def _known_teacher(self) -> "DistillSection":

@@ -73,12 +73,14 @@ class PlatformSection(Section):
     """A pod that takes longer is ended (three days)."""
     home_claim: Name | None = None
     """PersistentVolumeClaim, ReadWriteMany, mounted at /chainsight in all pods: with `run.home`
-    below it, paid answers of a lost pod are kept. None: a pod's own disk."""
+    below it, pods share what they fetched. None: a pod's own disk; paid answers are in the
+    store."""
     store_secret: Name = "chainsight-store"  # noqa: S105 - a name
     """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; may be missing where pods have
     an identity of their own."""
     teacher_secret: Name = "chainsight-teacher"  # noqa: S105 - a name
-    """Secret with OPENAI_API_KEY; only distill and the doctor get it."""
+    """Secret with the teacher's keys, an entry for each `api_key_env` (OPENAI_API_KEY); only
+    distill and the doctor get it, as files."""
     tracking_secret: Name = "chainsight-tracking"  # noqa: S105 - a name
     """Secret with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; may be missing."""
     labels: dict[str, str] = Field(default_factory=dict)

@@ -17,6 +17,8 @@ def cost(report: Report) -> str:
         [
             escape(one["teacher"]),
             "{} / {}".format(*(f"${price:g}" for price in one["usd_per_million"])),
+            one["price_seen"],
+            one["ends"] or "",
             number(one["image_tokens"]),
             span(one["tokens_in"]),
             span(one["tokens_out"]),
@@ -25,8 +27,8 @@ def cost(report: Report) -> str:
         ]
         for one in found["teachers"]
     ]
-    head = ["teacher", "a million in / out", "image tokens", "tokens in", "tokens out"]
-    head += ["cost", "as a batch"]
+    head = ["teacher", "a million in / out", "price of", "shut down", "image tokens"]
+    head += ["tokens in", "tokens out", "cost", "as a batch"]
     each = [
         [escape(name), number(one["questions"]), span(one["tokens_in"]), usd(one["usd"])]
         for name, one in found["sources"].items()
@@ -37,7 +39,7 @@ def cost(report: Report) -> str:
         f'<p class="faint">Estimated for {number(found["questions"])} questions. Images, shrunk to '
         f"{number(found['image_max_side'])} pixels at most, count exactly; text is reckoned at "
         f"about four characters a token and {found['rationale_words']} words a rationale, a "
-        f"quarter more or less. List prices of {escape(found['prices_of'])}; look up today's. "
+        "quarter more or less. List prices may have changed since; look up today's. "
         "Answers that are already in the ledger are not paid again.</p>"
         + table(head, rows, range(1, len(head)))
         + f"<details><summary>By source, {paper}</summary>"

@@ -1,12 +1,13 @@
 """How many tokens a row takes, per model: image tokens by each model's exact rule, text estimated.
 
 LLaVA-NeXT: arXiv 2310.03744 and its successor's "anyres" as transformers' LlavaNextProcessor counts
-it (`test_tokens.py` holds both students against the real processors). GPT-4o: OpenAI's vision
-guide, "detail: high". All functions take the width and the height of the image file in pixels.
+it (`test_tokens.py` holds both students against the real processors). All functions take the width
+and the height of the image file in pixels.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 CHARACTERS_PER_TOKEN = 4
@@ -100,26 +101,56 @@ STUDENTS: Mapping[str, Callable[[int, int], int]] = {
 }
 
 # --- teachers --------------------------------------------------------------------------------
+#
+# OpenAI's guide "Images and vision", section "Calculating costs", as it was in August 2025; of an
+# image as it is sent.
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """So many tokens for an image, and for each of its tiles; at low detail the first alone."""
+
+    base: int
+    tile: int
+
+    def __call__(self, width: int, height: int, *, low: bool = False) -> int:
+        return self.base if low else self.base + self.tile * _gpt_tiles(width, height)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """So many tokens for each of an image's patches, at any detail."""
+
+    multiplier: float
+
+    def __call__(self, width: int, height: int, *, low: bool = False) -> int:  # noqa: ARG002
+        return math.ceil(round(_gpt_patches(width, height) * self.multiplier, 6))
+
+
+gpt_4o, gpt_4o_mini = Tiles(85, 170), Tiles(2833, 5667)
 
 
 @lru_cache(maxsize=65536)
-def gpt_4o(width: int, height: int) -> int:
-    """GPT-4o, of an image as it is sent."""
-    return 85 + 170 * _gpt_tiles(width, height)
-
-
-@lru_cache(maxsize=65536)
-def gpt_4o_mini(width: int, height: int) -> int:
-    """GPT-4o mini, likewise: the same tiles, of more tokens."""
-    return 2833 + 5667 * _gpt_tiles(width, height)
-
-
 def _gpt_tiles(width: int, height: int) -> int:
     """Tiles of 512 pixels, after shrinking into 2048 x 2048, then the shortest side to 768."""
     scale = min(1.0, 2048 / max(width, height))
     scale *= min(1.0, 768 / (min(width, height) * scale))
-    return _count(width * scale) * _count(height * scale)
+    return _count(width * scale, 512) * _count(height * scale, 512)
 
 
-def _count(side: float) -> int:
-    return math.ceil(round(side / 512, 9))
+MOST_PATCHES = 1536
+
+
+@lru_cache(maxsize=65536)
+def _gpt_patches(width: int, height: int) -> int:
+    """Patches of 32 pixels; an image of too many is shrunk, to a whole number along one side."""
+    if _count(width, 32) * _count(height, 32) > MOST_PATCHES:
+        scale = math.sqrt(32**2 * MOST_PATCHES / (width * height))
+        sides = width * scale / 32, height * scale / 32
+        scale *= min(math.floor(side) / side for side in sides)
+        return min(MOST_PATCHES, _count(width * scale, 32) * _count(height * scale, 32))
+    return _count(width, 32) * _count(height, 32)
+
+
+def _count(side: float, pixels: int) -> int:
+    return math.ceil(round(side / pixels, 9))

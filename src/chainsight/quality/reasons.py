@@ -4,6 +4,7 @@ PAPER = {
     "failed": "the teacher gave no answer",
     "unpublished": "the example brings no published rationale",
     "filtered": "the teacher's provider cut it off or would not answer (content policy)",
+    "unanswerable": "the teacher will never take the question, such as for its image",
     "refusal": "the teacher declined to answer",
     "truncated": "the answer was cut at the token limit (distill.max_tokens)",
     "empty": "no reasoning, or nothing after the marker",
@@ -26,6 +27,9 @@ FURTHER = {
 REASONS = PAPER | FURTHER
 """All of them, in words."""
 
-ASKED_AGAIN = REASONS.keys() - {"failed", "unpublished", "filtered"}
+ASKED_AGAIN = REASONS.keys() - {"failed", "unpublished", "filtered", "unanswerable"}
 """What another question may mend: the answer came, and is not what is wanted. A question without
 an answer has been tried again already, and a provider that filters a picture does so again."""
+
+UNANSWERED = frozenset(("failed", "unpublished", "unanswerable"))
+"""Where there is no answer that could have been good, or cost anything that we know of."""

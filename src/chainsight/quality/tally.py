@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chainsight.inventory.spread import spread
-from chainsight.quality.reasons import PAPER, REASONS
+from chainsight.quality.reasons import PAPER, REASONS, UNANSWERED
 from chainsight.records import Rationale
 
 FILE = "quality.json"
@@ -45,7 +45,7 @@ class Bill:
     cost_usd: float = 0.0
 
     def add(self, row: Rationale) -> None:
-        self.num_answers += row.reason not in ("failed", "unpublished")
+        self.num_answers += row.reason not in UNANSWERED
         self.num_batch += row.batch
         self.prompt_tokens += row.prompt_tokens
         self.completion_tokens += row.completion_tokens

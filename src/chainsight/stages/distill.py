@@ -46,7 +46,7 @@ from chainsight.quality.tally import Tally
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
 from chainsight.teacher.asking import Asking
-from chainsight.teacher.cost import Budget, price_of
+from chainsight.teacher.cost import Budget, budget_of, price_of
 from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
 from chainsight.teacher.ledger import Entry, Ledger, open_ledger
 from chainsight.teacher.reply import Reply
@@ -217,7 +217,7 @@ def _ask_open(
 
 def _budget(config: DistillSection, ledger: Ledger, rounds: list[list[str]]) -> Budget:
     """The budget less what the recorded answers to these questions have cost."""
-    budget = Budget(config.budget_usd, num_questions=len(rounds[0]))
+    budget = budget_of(config, len(rounds[0]))
     for key in dict.fromkeys(chain(*rounds)):
         if entry := ledger.get(key):
             budget.add(Reply.of(entry.response).cost_usd(price_of(config), batch=entry.batch))
@@ -295,6 +295,7 @@ def judge(
         completion_tokens=reply.completion_tokens,
         cost_usd=reply.cost_usd(price_of(config), batch=batch),
         reason=_reason(example, reply, found) or objection(measures, config.filter),
+        detail=reply.refusal or reply.error,
         batch=batch,
         **vars(measures),
     )
@@ -313,6 +314,7 @@ def _reason(example: Example, reply: Reply, found: answers.Answer) -> str:
     thought, conclusion = _parts(reply.text)
     checks = {
         "filtered": reply.finish_reason == "content_filter",
+        "unanswerable": bool(reply.error),
         "refusal": _refuses(reply, found),
         "truncated": reply.finish_reason == "length",
         "empty": found.status == "empty" or (found.status == "marker" and not thought),

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 
 from chainsight.config import DistillSection
 from chainsight.errors import RecordError, TeacherError
-from chainsight.teacher.endpoint import NO_KEY, Endpoint
+from chainsight.teacher.connection import connect
+from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.request import Question, body
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,7 @@ BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 600.0
 """A teacher that wants a longer rest than this is asked again by a later run."""
-CONNECT_SECONDS = 10.0
 CONNECT_RETRIES = 3
-SECRET_LENGTH = 16
 LONGEST_QUOTE = 300
 RETRIED_STATUS = frozenset({408, 409, 425, 429})
 
@@ -61,17 +59,9 @@ class Teacher:
         *,
         backoff_seconds: float = BACKOFF_SECONDS,
     ) -> None:
-        self._config, self._key, self._backoff = config, endpoint.key, backoff_seconds
+        self._config, self._endpoint, self._backoff = config, endpoint, backoff_seconds
         self._model = endpoint.model or config.teacher_model
-        self._client = openai.AsyncOpenAI(
-            api_key=endpoint.key,
-            base_url=endpoint.base_url,
-            max_retries=0,
-            timeout=openai.Timeout(
-                config.timeout_seconds, connect=min(CONNECT_SECONDS, config.timeout_seconds)
-            ),
-            http_client=_direct_client(endpoint.base_url),
-        )
+        self._client = connect(endpoint, config)
         self.address = str(self._client.base_url).rstrip("/")
         self._reached = False
         self._rest_until = 0.0
@@ -125,16 +115,16 @@ class Teacher:
         except openai.APIConnectionError as error:
             return self._disconnected(error)
         self._reached = True
-        return _read(self._clean(raw.text))
+        return _read(raw.text, self._endpoint)
 
     def _refused(self, error: openai.APIStatusError) -> Trouble:
-        status, said = error.status_code, self._hide_key(error.message)[:LONGEST_QUOTE]
+        status, said = error.status_code, self._endpoint.hide(error.message)[:LONGEST_QUOTE]
         config = self._config
+        place = self._endpoint.key_place or f"the environment variable {config.api_key_env}"
         if status in (401, 403):
             raise TeacherError(
-                f"{self.address}: the teacher refuses the key in the environment variable "
-                f"{config.api_key_env} ({said}); set a valid key there, or name another variable "
-                "in distill.api_key_env"
+                f"{self.address}: the teacher refuses the key in {place} ({said}); set a valid key "
+                "there, or name another variable in distill.api_key_env"
             )
         if status == 404:
             raise TeacherError(
@@ -143,7 +133,7 @@ class Teacher:
             )
         if status == 402 or error.code == "insufficient_quota":
             raise TeacherError(
-                f"{self.address}: the account of the key in {config.api_key_env} is used up "
+                f"{self.address}: the account of the key in {place} is used up "
                 f"({said}); top it up and run again"
             )
         pause = retry_after(error.response.headers, datetime.now(UTC))
@@ -159,7 +149,7 @@ class Teacher:
         cause = error.__cause__
         # By name: the HTTP library under openai is openai's own affair.
         unreachable = type(cause).__name__ == "ConnectError"
-        said = self._hide_key(str(cause) or type(cause).__name__)
+        said = self._endpoint.hide(str(cause) or type(cause).__name__)
         return Trouble(f"broken connection ({said})", unreachable=unreachable)
 
     def _give_up(self, trouble: Trouble, attempt: int, keep_trying: Callable[[], bool]) -> None:
@@ -189,22 +179,8 @@ class Teacher:
         ceiling = self._backoff if quick else self._backoff * 2 ** min(attempt, 16)
         await asyncio.sleep(self._random.uniform(0, min(LONGEST_BACKOFF_SECONDS, ceiling)))
 
-    def _hide_key(self, text: str) -> str:
-        return text if self._key == NO_KEY else text.replace(self._key, "[key]")
 
-    def _clean(self, body: str) -> str:
-        """An answer that echoes the key loses it; a short key may be a word of the answer."""
-        return self._hide_key(body) if len(self._key) >= SECRET_LENGTH else body
-
-
-def _direct_client(base_url: str | None) -> Any:
-    """A client without proxies for a teacher on this machine; None: openai's own."""
-    if base_url and urlsplit(base_url).hostname in ("127.0.0.1", "localhost", "::1"):
-        return openai.DefaultAsyncHttpxClient(trust_env=False)
-    return None
-
-
-def _read(body: str) -> dict[str, Any] | Trouble:
+def _read(body: str, endpoint: Endpoint) -> dict[str, Any] | Trouble:
     """A response that has a message, whatever the message says."""
     try:
         response = json.loads(body)
@@ -212,8 +188,8 @@ def _read(body: str) -> dict[str, Any] | Trouble:
     except (ValueError, LookupError, TypeError):
         message = None
     if not isinstance(message, dict):
-        return Trouble(f"not a chat completion: {body[:80]!r}")
-    return dict(response)
+        return Trouble(f"not a chat completion: {endpoint.hide(body)[:80]!r}")
+    return dict(endpoint.clean(response))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -4,22 +4,23 @@ import asyncio
 from dataclasses import dataclass, field
 
 from chainsight.config import DistillSection, Price
-from chainsight.errors import TeacherError
-from chainsight.inventory.prices import TEACHERS
+from chainsight.errors import ConfigError, TeacherError
+from chainsight.inventory.pricelist import listed
 
 FREE = Price(prompt=0.0, completion=0.0)
 ROUNDING = 1e-12
 """Sums of many small costs are off by less than this, as a share."""
 
 
-def price_of(config: DistillSection) -> Price:
-    """What the teacher charges: `config.price`, or what the table of known prices says.
+def known_price(config: DistillSection) -> Price | None:
+    """What the teacher charges: `config.price`, else what the list says; None: nobody knows."""
+    known = listed(config)
+    return config.price or (known.price if known else None)
 
-    The scripted teacher is reckoned at the price of the paper's.
-    """
-    known = {teacher.name: teacher.price for teacher in TEACHERS}
-    name = TEACHERS[0].name if config.teacher == "scripted" else config.teacher_model
-    return config.price or known.get(name, FREE)
+
+def price_of(config: DistillSection) -> Price:
+    """Likewise, and nothing where nobody knows."""
+    return known_price(config) or FREE
 
 
 @dataclass
@@ -114,3 +115,18 @@ class Budget:
             f"pass it; all of them would cost about ${each * self.num_questions:.4f}. "
             "Raise the budget or take fewer examples"
         )
+
+
+def budget_of(config: DistillSection, num_questions: int) -> Budget:
+    """The configuration's ceiling for so many questions.
+
+    Raises:
+        ConfigError: a ceiling, and nobody knows what the teacher charges.
+    """
+    if config.budget_usd is not None and known_price(config) is None:
+        raise ConfigError(
+            f"distill.budget_usd cannot be kept: the price of {config.teacher_model!r} is not in "
+            "the list; set distill.price to {prompt: ..., completion: ...} in US dollars per "
+            "million tokens (0 and 0 for a server of your own), or remove the budget"
+        )
+    return Budget(config.budget_usd, num_questions)

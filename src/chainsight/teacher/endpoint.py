@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from chainsight.config import DistillSection, Place
 from chainsight.errors import ConfigError
+from chainsight.teacher import keys
+from chainsight.teacher.keys import MOUNTED, NO_KEY, Key
 
-NO_KEY = "none"
-"""Sent to an endpoint of one's own when the environment holds no key."""
+AZURE_DOMAINS = (".azure.com", ".azure.us", ".azure.cn")
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,49 @@ class Endpoint:
     """The account's limit; none: learned."""
     tokens_per_minute: int | None = None
     """The account's limit; none: learned."""
+    key_place: str = ""
+    """Where the key is, for messages: "the environment variable OPENAI_API_KEY"."""
+    key_file: Path | None = None
+    """The file that holds it; none: it came from the environment."""
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether this is Azure OpenAI, by either of its protocols."""
+        host = urlsplit(self.base_url or "").hostname or ""
+        return self.api_version is not None or host.endswith(AZURE_DOMAINS)
+
+    def current_key(self) -> str:
+        """The key now: one in a file may have been replaced; while it is, the one of before."""
+        if self.key_file is None:
+            return self.key
+        try:
+            return keys.read(self.key_file) or self.key
+        except ConfigError:
+            return self.key
+
+    def hide(self, text: str) -> str:
+        """`text` without the keys that were sent here."""
+        for key in {self.key, self.current_key()}:
+            text = keys.hide(text, key)
+        return text
+
+    def clean(self, answer: Any) -> Any:
+        """A parsed answer whose texts echo no key that was sent here."""
+        for key in {self.key, self.current_key()}:
+            answer = keys.clean(answer, key)
+        return answer
 
 
-def resolve(config: DistillSection, environment: Mapping[str, str]) -> tuple[Endpoint, ...]:
+def resolve(
+    config: DistillSection, environment: Mapping[str, str], mounted: Path = MOUNTED
+) -> tuple[Endpoint, ...]:
     """The places to ask; the first one names the teacher in the ledger.
 
     Raises:
-        ConfigError: no key for `openai`, a key that no header can carry, a broken URL.
+        ConfigError: no key for `openai` or Azure, a key that no header can carry, a broken URL.
     """
-    return tuple(_place(config, place, environment) for place in (_main(config), *config.also))
+    places = (_main(config), *config.also)
+    return tuple(_place(config, place, environment, mounted) for place in places)
 
 
 def _main(config: DistillSection) -> Place:
@@ -44,28 +81,50 @@ def _main(config: DistillSection) -> Place:
     return Place(**{name: getattr(config, name) for name in shared})
 
 
-def _place(config: DistillSection, place: Place, environment: Mapping[str, str]) -> Endpoint:
-    variable = place.api_key_env or config.api_key_env
-    key = environment.get(variable, "").strip()
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(
-            f"environment variable {variable}: not a key (spaces or unprintable "
-            "characters in it); set it to the teacher's API key alone"
-        )
-    if place.teacher == "openai" and not key:
-        raise ConfigError(
-            f"distill.teacher is openai, but the environment variable {variable} is "
-            "not set; set it, name another in distill.api_key_env, or write teacher: scripted"
-        )
+def _place(
+    config: DistillSection, place: Place, environment: Mapping[str, str], mounted: Path
+) -> Endpoint:
     identity, url = _address(place, environment)
+    key = _key(config, place, environment, mounted)
+    _wants_key(place, key)
     return Endpoint(
         identity,
         url,
-        key or NO_KEY,
+        key.value or NO_KEY,
         model=place.teacher_model or config.teacher_model,
         api_version=place.api_version,
         requests_per_minute=place.requests_per_minute,
         tokens_per_minute=place.tokens_per_minute,
+        key_place=key.place,
+        key_file=key.file,
+    )
+
+
+def _key(
+    config: DistillSection, place: Place, environment: Mapping[str, str], mounted: Path
+) -> Key:
+    """The place's own key; else the teacher's, but only for the host that it is meant for."""
+    if place.api_key_env or place.api_key_file:
+        variable = place.api_key_env or config.api_key_env
+        return keys.find(variable, place.api_key_file, environment, mounted)
+    if _host(place) != _host(_main(config)):
+        return Key("", f"api_key_env of {place.teacher} in distill.also")
+    return keys.find(config.api_key_env, config.api_key_file, environment, mounted)
+
+
+def _host(place: Place) -> str | None:
+    return None if place.teacher == "openai" else urlsplit(place.teacher).netloc
+
+
+def _wants_key(place: Place, key: Key) -> None:
+    """OpenAI and Azure answer nobody without one."""
+    azure = place.api_version is not None
+    if key.value or not (azure or place.teacher == "openai"):
+        return
+    who = f"Azure OpenAI at {place.teacher}" if azure else "openai"
+    raise ConfigError(
+        f"distill.teacher is {who}, but {key.place} is not set; set it, name another in "
+        "distill.api_key_env or a file in distill.api_key_file, or write teacher: scripted"
     )
 
 

@@ -66,6 +66,7 @@ def request_key(
         "n": config.samples if config.samples > 1 else 0,
         "variant": variant.number,
         "detail": "" if config.image_detail == "auto" else config.image_detail,
+        "reasons": config.reasons,
     }
     asked |= {name: value for name, value in later.items() if value}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
@@ -93,10 +94,20 @@ def body(config: DistillSection, question: Question, model: str) -> dict[str, An
             {"role": "system", "content": teacher_system(example)},
             {"role": "user", "content": content},
         ],
-        "max_tokens": config.max_tokens,
-        "temperature": question.variant.temperature,
+        **limits(config, question.variant.temperature, config.max_tokens),
     }
     return asked | ({"n": config.samples} if config.samples > 1 else {})
+
+
+def limits(config: DistillSection, temperature: float, max_tokens: int) -> dict[str, Any]:
+    """How long an answer may be and how it is drawn, in the words that the teacher takes.
+
+    OpenAI's reasoning models answer HTTP 400 to `max_tokens`, and to another temperature than
+    theirs. vLLM, Azure and compatible servers take either, but old ones only `max_tokens`.
+    """
+    if config.reasons:
+        return {"max_completion_tokens": max_tokens}
+    return {"max_tokens": max_tokens, "temperature": temperature}
 
 
 def _content(prompt: str, urls: Sequence[str], detail: str) -> list[dict[str, Any]]:

@@ -184,7 +184,7 @@ def report(config: ConfigPath, settings: Settings = None, as_json: AsJson = Fals
     """Build the report of what CONFIG's run has finished so far."""
     from chainsight.console import show_summary
     from chainsight.runner import resolve
-    from chainsight.runs import write_report
+    from chainsight.runs import stopped, write_report
 
     resolved = configuration(config, settings)
     done = resolve(resolved)
@@ -193,7 +193,7 @@ def report(config: ConfigPath, settings: Settings = None, as_json: AsJson = Fals
             f"no stage of {config} is finished; start with: chainsight run {config}"
         )
     path = resolved.run.report_folder() / "report.html"
-    summary = write_report(resolved.run, done.values(), path)
+    summary = write_report(resolved.run, done.values(), path, stopped(resolved, done))
     if as_json:
         print_json(summary)
     else:

@@ -4,7 +4,9 @@
 
     num_examples, num_kept, reasons        of each example: kept, or why not
     kept, dropped, superseded              answers, tokens and dollars; each answer is paid once
+    cost_by_reason                         dollars
     measured                               the answers that end right, whatever the filter says
+    agreement_by_reason                    mean agreement with tables, also of wrong answers
     would_drop                             how many of these a setting of `filter` would set aside
 
 and `rounds`: answers, kept ones and dollars of the first question and of each retry.
@@ -65,14 +67,23 @@ class Group:
     """By percent, rounded."""
     agreement: Counter[int] = field(default_factory=Counter)
     """By percent, rounded; of those that can be checked."""
+    agrees: dict[str, list[float]] = field(default_factory=dict)
+    """Sum and number of agreements by reason."""
     num_answer_first: int = 0
+    dollars: dict[str, float] = field(default_factory=dict)
+    """By reason."""
     would: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Rationale) -> None:
         self.bills[_fate(row)].add(row)
+        name = row.reason or "kept"
+        self.dollars[name] = self.dollars.get(name, 0.0) + row.cost_usd
         if not row.superseded:
             self.reasons[row.reason] += 1
             self.statuses[row.status] += 1
+        if row.agreement is not None:
+            known = self.agrees.setdefault(name, [0.0, 0.0])
+            known[:] = known[0] + row.agreement, known[1] + 1
         if row.reason not in PAPER:
             self._measure(row)
 
@@ -103,6 +114,7 @@ class Group:
             "num_kept": self.reasons[""],
             "reasons": {r: self.reasons[r] for r in REASONS if self.reasons[r]},
             **{fate: vars(bill) for fate, bill in self.bills.items()},
+            "cost_by_reason": self.dollars,
             "measured": {
                 "num_answers": self.num_right,
                 "words": spread(self.words, WORDS),
@@ -111,6 +123,7 @@ class Group:
                 "num_checked": self.agreement.total(),
                 "agreement_percent": spread(self.agreement, PERCENT),
             },
+            "agreement_by_reason": {r: total / n for r, (total, n) in self.agrees.items()},
             "would_drop": {
                 "answer_first: drop": self.num_answer_first,
                 **{text: self.would[text] for text in _settings()},

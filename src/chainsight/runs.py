@@ -15,6 +15,7 @@ from chainsight.errors import ConfigError
 from chainsight.inventory.report import HTML_FILE, JSON_FILE
 from chainsight.job import job
 from chainsight.progress import choose
+from chainsight.quality import tally
 from chainsight.report import StageResult, build, collect, summary
 from chainsight.runner import StageRun, find, left_behind, lineage, run_alone
 from chainsight.store import Store, open_store
@@ -47,6 +48,14 @@ def write_report(
     target = path.with_name("summary.json")
     target.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return result
+
+
+def quality(run: RunSection, distilled: StageRun) -> dict[str, Any]:
+    """What became of the teacher's answers (`chainsight.quality.tally`)."""
+    store = open_store(run.store_uri(), Path(run.home) / "cache")
+    folder = store.fetch(distilled.outputs["rationales"])
+    found: dict[str, Any] = json.loads((folder / tally.FILE).read_text(encoding="utf-8"))
+    return found
 
 
 def stopped(config: RunConfig, done: Mapping[str, StageRun]) -> Path | None:

@@ -84,11 +84,12 @@ def _drawn(example: Example) -> list[list[str]]:
 def agreement(thought: str, table: Table, question: str = "") -> float | None:
     """Share of the numbers in `thought` that the table bears out; None: there are none.
 
-    A number beside a label must stand in that label's row or column; one in a sentence that names
-    labels elsewhere in one of theirs; any other may be any cell. Or it follows from numbers that
-    were borne out before it: the sum, difference, ratio, percentage or percent change of two, the
-    sum or mean of all, or how many the sentence before named. Numbers of the question are given.
-    Within 5 %, as ChartQA judges answers; years to the year.
+    A number right after a label (`jan 3`) must stand in that label's row or column. Another may be
+    in those of the labels near it, or else of its sentence's labels, or anywhere if that names
+    none; or follow from numbers that were borne out before it: the sum, difference, ratio,
+    percentage or percent change of two, the sum or mean of all, or how many numbers the sentence
+    before had. Numbers of the question are given. Within 5 %, as ChartQA judges answers; years to
+    the year.
     """
     given = set(parts(question))
     borne_out: list[float] = []
@@ -97,8 +98,7 @@ def agreement(thought: str, table: Table, question: str = "") -> float | None:
     for sentence in SENTENCE_END.split(BULLET.sub("", thought[:LONGEST])):
         own = list(_claims(parts(sentence), table, given))
         for claim in own:
-            counts = (float(before),) if claim.value.is_integer() else ()
-            good = claim.stands(borne_out, counts)
+            good = claim.stands(borne_out, before)
             verdicts.append(good)
             borne_out += [claim.value] if good else []
         before = len(own)
@@ -113,14 +113,16 @@ class Claim:
     scaled: float
     """The same with its "million"."""
     cells: tuple[float, ...]
+    read: bool
+    """It is said to stand there: `jan 3`. Nothing else will do."""
 
-    def stands(self, known: Sequence[float], counts: Sequence[float]) -> bool:
-        """Whether it is one of its cells, a count, or follows from `known` numbers."""
+    def stands(self, known: Sequence[float], before: int) -> bool:
+        """Whether it is one of its cells, or follows from `known` numbers or their count."""
+        follows = () if self.read else (float(before), *_derived(known))
         return any(
             _same(mine, cell)
             for mine in {self.value, self.scaled}
-            for options in (self.cells, counts, _derived(known))
-            for cell in options
+            for cell in (*self.cells, *follows)
         )
 
 
@@ -151,11 +153,12 @@ def _claims(words: Words, table: Table, given: Set[str]) -> Iterator[Claim]:
         if at not in inside and word not in given and _is_number(words, at)
     ]
     for at in places:
-        named = _beside(at, spans, places) or spans
+        beside = _beside(at, spans, places)
+        named = beside or spans
         cells = tuple(cell for span in named for cell in span.cells) if named else table.numbers
         value = float(words[at])
         scale = SCALES.get(words[at + 1], 1.0) if at + 1 < len(words) else 1.0
-        yield Claim(value, scale * value, cells)
+        yield Claim(value, scale * value, cells, read=len(beside) == 1 and beside[0].end == at)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 
     num_examples, num_kept, reasons        of each example: kept, or why not
     kept, dropped, superseded              answers, tokens and dollars; each answer is paid once
-    cost_by_reason                         dollars
+    answers_by_reason, cost_by_reason      those that were asked again, too
     measured                               the answers that end right, whatever the filter says
     agreement_by_reason                    mean agreement with tables, also of wrong answers
     would_drop                             how many of these a setting of `filter` would set aside
@@ -70,13 +70,16 @@ class Group:
     agrees: dict[str, list[float]] = field(default_factory=dict)
     """Sum and number of agreements by reason."""
     num_answer_first: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    """By reason, those that were asked again, too."""
     dollars: dict[str, float] = field(default_factory=dict)
-    """By reason."""
+    """Likewise."""
     would: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Rationale) -> None:
         self.bills[_fate(row)].add(row)
         name = row.reason or "kept"
+        self.answers[name] += 1
         self.dollars[name] = self.dollars.get(name, 0.0) + row.cost_usd
         if not row.superseded:
             self.reasons[row.reason] += 1
@@ -114,6 +117,7 @@ class Group:
             "num_kept": self.reasons[""],
             "reasons": {r: self.reasons[r] for r in REASONS if self.reasons[r]},
             **{fate: vars(bill) for fate, bill in self.bills.items()},
+            "answers_by_reason": dict(self.answers),
             "cost_by_reason": self.dollars,
             "measured": {
                 "num_answers": self.num_right,

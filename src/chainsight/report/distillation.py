@@ -10,13 +10,14 @@ from typing import Any
 from chainsight import prompts
 from chainsight.inventory.figures import number, share
 from chainsight.inventory.marks import measure
-from chainsight.quality.reasons import REASONS
+from chainsight.quality.reasons import REASONS, UNANSWERED
 from chainsight.report.answers import Answers, SetAside
 from chainsight.webpage import table, tiles
 
-COLOURS = ("#d9705a", "#e0a526", "#8e63c7", "#b8476b", "#5b8f99", "#c2762c", "#6d7fa8", "#9a8f4a")
+COLOURS = ("#d9705a", "#e0a526", "#8e63c7", "#3b82d6", "#d16ba5", "#7a9a3a", "#96603a", "#3f4f8f")
 """Of the reasons, the most frequent first; further ones are grey."""
 STYLE = """
+.teacher h3 { margin: 26px 0 6px; }
 .fate { display: flex; height: 15px; min-width: 260px; border-radius: 3px; overflow: hidden;
   background: var(--line); margin-top: 4px; }
 .fate span { min-width: 2px; } .was-kept { background: #4b8f9b; } .rest { background: #8b949e; }
@@ -77,7 +78,7 @@ def _headline(answers: Answers) -> str:
     shown = [
         (number(every["num_examples"]), "questions asked"),
         (number(num_answers), "answers"),
-        (f"{number(kept)} ({share(kept, every['num_examples'])})", "rationales kept"),
+        (number(kept), f"rationales kept, {share(kept, every['num_examples'])}"),
         (_usd(total), "for all answers"),
         (_usd(total - every["kept"]["cost_usd"]), "of it for answers set aside"),
         (_usd(total / kept) if kept else "-", "for each rationale kept"),
@@ -155,25 +156,28 @@ def _legend(every: Told, colours: Mapping[str, str]) -> str:
 
 def _reasons(answers: Answers, colours: Mapping[str, str]) -> str:
     every = answers.told["all"]
-    agreed = every["agreement_by_reason"]
     blocks = []
     for reason in dict.fromkeys((*(r for r, _ in _ranked(every)), *answers.shown)):
-        count = every["reasons"].get(reason, 0)
-        cost = every["cost_by_reason"].get(reason, 0.0)
-        agrees = (
-            f", {100 * agreed[reason]:.0f} % of its numbers in the table"
-            if reason in agreed
-            else ""
-        )
         summary = (
             f'<i class="dot rest" style="background:{colours.get(reason, "")}"></i>'
-            f"<b>{_words(reason)}</b>: {number(count)} questions "
-            f"({share(count, every['num_examples'])}), {_usd(cost)}{agrees}. "
+            f"<b>{_words(reason)}</b>: {_told(reason, every)}. "
             f'<span class="faint">{escape(REASONS[reason])}</span>'
         )
         cards = "".join(_card(one) for one in answers.shown.get(reason, ()))
         blocks.append(f'<details class="why"><summary>{summary}</summary>{cards}</details>')
     return "<h3>Why answers were set aside</h3>" + "".join(blocks) if blocks else ""
+
+
+def _told(reason: str, every: Told) -> str:
+    """How many questions were lost for a reason, how many answers it cost, and how true they are."""
+    lost, num_answers = every["reasons"].get(reason, 0), every["answers_by_reason"].get(reason, 0)
+    said = [f"{number(lost)} of the questions ({share(lost, every['num_examples'])})"]
+    if reason not in UNANSWERED:
+        said.append(f"{number(num_answers)} answers for {_usd(every['cost_by_reason'][reason])}")
+    if reason in every["agreement_by_reason"]:
+        agreed = every["agreement_by_reason"][reason]
+        said.append(f"{100 * agreed:.0f} % of their numbers are in the charts' tables")
+    return ", ".join(said)
 
 
 def _card(one: SetAside) -> str:
@@ -210,7 +214,7 @@ def _why(one: SetAside) -> str:
     told = f" ({row.detail})" if row.detail and row.text else ""
     again = "; asked again, and the next answer stands for it" if row.superseded else ""
     paid = f" · {_usd(row.cost_usd)}, {number(row.completion_tokens)} tokens"
-    return escape(words + told + again + paid)
+    return escape(words + told + again + (paid if row.completion_tokens else ""))
 
 
 # --- what it cost -----------------------------------------------------------------------------
@@ -285,11 +289,13 @@ def _measures(every: Told) -> str:
         return ""
     shown = [
         measure("Words before the answer", found["words"]),
-        measure("Repeated four-word sequences, %", found["repetition_percent"]),
+        measure("Repeated four-word sequences, %", _percent(found["repetition_percent"])),
     ]
     if found["num_checked"]:
         shown.append(
-            measure("Numbers that the chart's table bears out, %", found["agreement_percent"])
+            measure(
+                "Numbers that the chart's table bears out, %", _percent(found["agreement_percent"])
+            )
         )
     first = found["num_answer_first"]
     return (
@@ -298,6 +304,12 @@ def _measures(every: Told) -> str:
         f"{number(found['num_checked'])} are about a chart whose table is known, and name numbers."
         f'</p><div class="grid">{"".join(shown)}</div>'
     )
+
+
+def _percent(spread: Told) -> Told:
+    """The ends of a share are 0 and 100."""
+    ends = {"up to 0": "0", "100 on": "100"}
+    return {**spread, "bins": [(ends.get(label, label), n) for label, n in spread["bins"]]}
 
 
 def _would(told: Told) -> str:

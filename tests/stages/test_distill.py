@@ -1,5 +1,4 @@
 import io
-import itertools
 import logging
 import os
 import signal
@@ -11,67 +10,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from distilling import CHARTS, Place, contents, kept, rejected
 from PIL import Image
 
-from chainsight import records
 from chainsight.config import DistillSection, Price
 from chainsight.context import Context, Task
-from chainsight.demo import bars, teacher
+from chainsight.demo import teacher
 from chainsight.errors import ConfigError, RecordError, TeacherError
 from chainsight.quality.reasons import REASONS
-from chainsight.records import Example, Rationale
+from chainsight.records import Example
 from chainsight.stages import distill
 from chainsight.teacher.ledger import parse_line
 from chainsight.teacher.reply import Reply
 
 KEY = "sk-planted-0123456789abcdef"
-
-
-def charts(number: int) -> list[Example]:
-    """Different questions about bar charts."""
-    found = {
-        (chart.image, question.text): Example(
-            f"bars/train/{i}-{j}", "bars", "train", question.text, (question.answer,),
-            "exact_match", (chart.image,),
-        )
-        for i, chart in enumerate(itertools.islice(bars.charts(0, "train"), number))
-        for j, question in enumerate(chart.questions)
-    }  # fmt: skip
-    return list(found.values())[:number]
-
-
-CHARTS = charts(60)
-
-
-class Place:
-    """A workplace: examples go in, rationales come out, the ledger stays."""
-
-    def __init__(self, root: Path, examples: list[Example]) -> None:
-        self.root = root
-        records.write(root / "examples/examples.parquet", examples, Example)
-
-    def run(self, **settings: Any) -> tuple[dict[str, float], Path]:
-        output = self.root / f"output{len(list(self.root.iterdir()))}"
-        output.mkdir()
-        context = Context(work=self.root / "work", ledger=self.root / "ledger")
-        config = DistillSection(**{"teacher": "scripted", "scripted_error_rate": 0.2, **settings})
-        examples = self.root / "examples"
-        return distill.run(config, examples=examples, rationales=output, context=context), output
-
-
-def kept(output: Path) -> list[Rationale]:
-    return list(records.read(output / "rationales.parquet", Rationale))
-
-
-def rejected(output: Path) -> list[Rationale]:
-    return list(records.read(output / "rejected.parquet", Rationale))
-
-
-def contents(output: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(output.iterdir())}
 
 
 # --- the filter ------------------------------------------------------------------------------

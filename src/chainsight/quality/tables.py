@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 
 from chainsight.answers import SENTENCE_END
 from chainsight.demo import bars
@@ -24,6 +25,8 @@ BARS = "bars"
 """The dataset whose images bring their table; others' need not be read to know that."""
 NEAR = 3
 """Words that may stand between a label and its number."""
+MOST = 100
+"""Numbers of a rationale that are looked at."""
 RECENT = 12
 """Different numbers of a rationale that a later one may be computed from."""
 LONGEST = 10_000
@@ -91,18 +94,21 @@ def agreement(thought: str, table: Table, question: str = "") -> float | None:
     before had. Numbers of the question are given. Within 5 %, as ChartQA judges answers; years to
     the year.
     """
-    given = set(parts(question))
     borne_out: list[float] = []
     verdicts: list[bool] = []
-    before = 0
-    for sentence in SENTENCE_END.split(BULLET.sub("", thought[:LONGEST])):
-        own = list(_claims(parts(sentence), table, given))
-        for claim in own:
-            good = claim.stands(borne_out, before)
-            verdicts.append(good)
-            borne_out += [claim.value] if good else []
-        before = len(own)
+    for claim, before in islice(_all_claims(thought[:LONGEST], table, set(parts(question))), MOST):
+        verdicts.append(claim.stands(borne_out, before))
+        borne_out += [claim.value] if verdicts[-1] else []
     return sum(verdicts) / len(verdicts) if verdicts else None
+
+
+def _all_claims(thought: str, table: Table, given: Set[str]) -> Iterator[tuple["Claim", int]]:
+    """Each number, and how many the sentence before it had."""
+    before = 0
+    for sentence in SENTENCE_END.split(BULLET.sub("", thought)):
+        own = list(_claims(parts(sentence), table, given))
+        yield from ((claim, before) for claim in own)
+        before = len(own)
 
 
 @dataclass(frozen=True)
@@ -118,12 +124,9 @@ class Claim:
 
     def stands(self, known: Sequence[float], before: int) -> bool:
         """Whether it is one of its cells, or follows from `known` numbers or their count."""
-        follows = () if self.read else (float(before), *_derived(known))
-        return any(
-            _same(mine, cell)
-            for mine in {self.value, self.scaled}
-            for cell in (*self.cells, *follows)
-        )
+        follows = () if self.read else chain((float(before),), _derived(known))
+        said = {self.value, self.scaled}
+        return any(_same(mine, cell) for cell in chain(self.cells, follows) for mine in said)
 
 
 def _derived(known: Sequence[float]) -> Iterator[float]:

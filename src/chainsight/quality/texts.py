@@ -8,6 +8,8 @@ from chainsight.metrics.words import tokens
 
 GRAM = 4
 """Words of a sequence that may be a repeat."""
+SENTENCE = 400
+"""Characters of the first sentence that are looked at."""
 
 LEAD_IN = re.compile(r"[\s#>*_]*(?:(?:rationale|reasoning|explanation)\s*[*_]*:[\s*_]*)?", re.I)
 ANNOUNCED = re.compile(r"\b(?:answer|(?:correct|right)\s+(?:option|choice))\b", re.I)
@@ -49,8 +51,8 @@ def begins_with_answer(
     a statement (`There are 14 food items.`). A first look at the picture does not, whatever
     numbers are in it.
     """
-    thought = thought[_end(LEAD_IN, thought) :]
-    sentence = SENTENCE_END.split(thought, maxsplit=1)[0]
+    start = _end(LEAD_IN, thought)
+    sentence = SENTENCE_END.split(thought[start : start + SENTENCE], maxsplit=1)[0]
     return any(
         _leads(sentence, name) or _announces(sentence, name) or _restates(sentence, name, question)
         for name in _names(answer, choices)
@@ -87,7 +89,7 @@ def _announces(sentence: str, name: tuple[str, ...]) -> bool:
     word = ANNOUNCED.search(sentence)
     if word is None:
         return False
-    said = sentence[word.end() :].partition(",")[0]  # "to find the answer, look at ..."
+    said = sentence[word.end() :].partition(", ")[0]  # "to find the answer, look at ..."
     return any(
         tokens(said[copula.end() :])[: len(name)] == name for copula in COPULA.finditer(said)
     )

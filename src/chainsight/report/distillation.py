@@ -169,7 +169,7 @@ def _reasons(answers: Answers, colours: Mapping[str, str]) -> str:
 
 
 def _told(reason: str, every: Told) -> str:
-    """How many questions were lost for a reason, how many answers it cost, and how true they are."""
+    """Questions lost for a reason, answers that it cost, and how true these are."""
     lost, num_answers = every["reasons"].get(reason, 0), every["answers_by_reason"].get(reason, 0)
     said = [f"{number(lost)} of the questions ({share(lost, every['num_examples'])})"]
     if reason not in UNANSWERED:

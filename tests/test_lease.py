@@ -5,13 +5,17 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from chainsight.errors import StoreError
 from chainsight.store import Store, held, open_store
+from chainsight.store.lease import Turn
 
 FORK = multiprocessing.get_context("fork")
 NAME = "registrations/m"
@@ -103,6 +107,62 @@ def test_a_holder_that_overslept_does_not_end_its_successors_turn(store: Store) 
     late.now = clock.now
     with hold(store, late):
         assert late.now >= clock.now + 60.0
+
+
+def test_a_lasting_lease_is_held_for_as_long_as_its_holder_lives(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    order: list[str] = []
+
+    def wait() -> None:
+        with held(store, NAME, lasting=True, seconds=2.0):
+            order.append("the other")
+
+    other = threading.Thread(target=wait)
+    with held(store, NAME, lasting=True, seconds=2.0) as turn:
+        other.start()
+        time.sleep(3.0)
+        turn.check()
+        order.append("the first")
+    other.join(10)
+    assert order == ["the first", "the other"]
+    me = f"process {os.getpid()} on {socket.gethostname()}"
+    assert caplog.messages == [f"{NAME}: {me} is at the same work; waiting for it"]
+
+
+def check_for_a_while(turn: Turn) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        turn.check()
+        time.sleep(0.01)
+
+
+def test_who_slept_too_long_is_told_of_its_successor(store: Store) -> None:
+    with held(store, NAME, lasting=True, seconds=0.2) as turn:
+        taken_elsewhere(store, 2, until=time.time() + 60.0)
+        with pytest.raises(StoreError, match="another one has taken over"):
+            check_for_a_while(turn)
+    data = json.loads(store.read(f"{NAME}/000002") or b"")
+    assert data["holder"] == ["another-host", 1, "x"]
+
+
+def test_a_lasting_lease_outlives_a_store_that_is_away_for_a_moment(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    put, failures = store.put, iter(range(2))
+
+    def unsteady(path: Path, name: str) -> None:
+        if next(failures, None) is not None:
+            raise StoreError("away")
+        put(path, name)
+
+    monkeypatch.setattr(store, "put", unsteady)
+    with held(store, NAME, lasting=True, seconds=0.4) as turn:
+        first = store.read(f"{NAME}/000001")
+        time.sleep(1.0)
+        turn.check()
+        assert store.read(f"{NAME}/000001") != first
+    assert [message.rpartition(": ")[2] for message in caplog.messages] == ["away", "away"]
 
 
 def test_many_processes_are_never_inside_together(store: Store, tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ class Task(Protocol):
         """Count `count` more units as done."""
         ...
 
+    def note(self, text: str) -> None:
+        """Say something short about it, in place of what was said before."""
+        ...
+
 
 class Progress(Protocol):
     """Where long work reports how far it is (`chainsight.progress` draws it)."""
@@ -36,6 +40,9 @@ class Metrics(Protocol):
 
 class _SilentTask:
     def advance(self, count: int = 1) -> None:
+        return None
+
+    def note(self, text: str) -> None:
         return None
 
 
@@ -91,6 +98,10 @@ class Shelf(Protocol):
         """Names below `prefix`, sorted."""
         ...
 
+    def sizes(self, prefix: str) -> Mapping[str, int]:
+        """Bytes of each name below `prefix`."""
+        ...
+
     def drop(self, name: str) -> None:
         """Delete what is kept as `name`, if it is there."""
         ...
@@ -100,9 +111,30 @@ def _no_store(uri: str) -> NoReturn:
     raise StoreError(f"{uri}: this stage was called without a store")
 
 
-def _alone(name: str) -> AbstractContextManager[None]:  # noqa: ARG001
+class Turn(Protocol):
+    """A name that is held."""
+
+    def check(self) -> None:
+        """StoreError when another process has taken over meanwhile."""
+        ...
+
+
+class Claim(Protocol):
+    """A way to hold a name, which one process at a time can: a lease in the store."""
+
+    def __call__(self, name: str, *, lasting: bool = False) -> AbstractContextManager[Turn]:
+        """Wait for the name and hold it; `lasting` for work of more than a minute."""
+        ...
+
+
+class _Alone:
+    def check(self) -> None:
+        return None
+
+
+def _alone(name: str, *, lasting: bool = False) -> AbstractContextManager[Turn]:  # noqa: ARG001
     """Nobody else is there: a stage called without a store."""
-    return nullcontext()
+    return nullcontext(_Alone())
 
 
 def _keep_here(folder: Path) -> None:
@@ -141,7 +173,7 @@ class Context:
     """Give the verified local folder of another artifact's store URI."""
     manifest: Callable[[str], Manifest] = _no_store
     """Give the manifest at an artifact's store URI: digests, inputs, where the files lie."""
-    claim: Callable[[str], AbstractContextManager[None]] = _alone
+    claim: Claim = _alone
     """Hold a name, which one process at a time can: a lease in the store."""
     shelf: Shelf | None = None
     """Where the paid ledger and the intents of batches are kept beside this disk; none: nowhere."""

@@ -50,7 +50,7 @@ def recorded(place: Workplace) -> Counter[str]:
     """How often each request stands in the ledger, whole lines only."""
     lines = [
         line
-        for path in (place.home / "work" / "ledger").glob("*")
+        for path in (place.home / "work" / "ledger").glob("*/*.jsonl")
         for line in path.read_text().split("\n")[:-1]
     ]
     return Counter(json.loads(line.partition(" ")[2])["key"] for line in lines if line)

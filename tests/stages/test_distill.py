@@ -22,8 +22,8 @@ from chainsight.errors import ConfigError, RecordError, TeacherError
 from chainsight.quality.reasons import REASONS
 from chainsight.records import Example
 from chainsight.stages import distill
-from chainsight.teacher.ledger import parse_line
 from chainsight.teacher.reply import Reply
+from chainsight.teacher.segments import parse_line
 
 KEY = "sk-planted-0123456789abcdef"
 
@@ -307,7 +307,7 @@ distill.run(
 
 def recorded(root: Path) -> list[str]:
     """The digests of the request bodies whose answers are in the ledger."""
-    lines = [line for path in (root / "ledger").glob("*") for line in path.open("rb")]
+    lines = [line for path in (root / "ledger").glob("*/*") for line in path.open("rb")]
     entries = [entry for line in lines if (entry := parse_line(line))]
     return [entry["response"]["id"].removeprefix("chatcmpl-") for entry in entries]
 

@@ -20,16 +20,14 @@ Files: `rationales.parquet` (kept), `rejected.parquet` (with `reason`), both in 
 that stops leaves all three for the report, of the answers that came.
 """
 
-import asyncio
 import json
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
-from itertools import chain, repeat
 from pathlib import Path
 
 from chainsight import answers, records, stored
@@ -37,7 +35,7 @@ from chainsight.config import DistillSection
 from chainsight.context import Context
 from chainsight.demo import rationales as script
 from chainsight.demo import teacher as scripted
-from chainsight.errors import RecordError, TeacherError
+from chainsight.errors import StoreError, TeacherError
 from chainsight.metrics import judging
 from chainsight.quality import tally
 from chainsight.quality.measures import measure, objection
@@ -45,16 +43,12 @@ from chainsight.quality.reasons import ASKED_AGAIN, PAPER
 from chainsight.quality.tally import Tally
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
-from chainsight.teacher.asking import Asking
-from chainsight.teacher.cost import Budget, budget_of, price_of
+from chainsight.teacher.cost import price_of
 from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
 from chainsight.teacher.ledger import Entry, Ledger, open_ledger
 from chainsight.teacher.reply import Reply
-from chainsight.teacher.request import Question, Variant, first, request_key
+from chainsight.teacher.rounds import Rounds
 
-log = logging.getLogger(__name__)
-
-NOT_SENT = ""
 PUBLISHED = "published"
 PUBLISHED_HINT = "take a dataset that brings rationales (sharegpt4o_sft), or choose another teacher"
 NOBODY_ASKED = {"num_asked": 0.0, "num_from_ledger": 0.0}
@@ -79,44 +73,54 @@ def run(
     if config.teacher == PUBLISHED:
         judged = ((example, [judge_published(example, config)]) for example in _questions(rows))
         return _write(config, judged, rationales, PUBLISHED_HINT) | NOBODY_ASKED
-    with (
-        _endpoints(config) as endpoints,
-        open_ledger(_ledger_path(context, config, endpoints[0])) as ledger,
-    ):
-        for path in sorted(context.work.glob("answers-*.jsonl")):
-            ledger.adopt(path)
-        rounds: list[list[str]] = []
+    with _rounds(config, rows, context) as (rounds, ledger):
         try:
-            counts = _ask_rounds(config, endpoints, ledger, rows, context, rounds)
+            rounds.ask(partial(_is_asked_again, config))
         except TeacherError as error:
-            judged = _judge_all(config, rows, rounds, ledger)
-            _write(config, judged, rationales, stopped=str(error))
+            _write(config, _judge_all(config, rounds), rationales, stopped=str(error))
             raise
-        hint = f"look at the answers in {ledger.path}, or choose another teacher"
-        return _write(config, _judge_all(config, rows, rounds, ledger), rationales, hint) | counts
+        hint = f"look at the answers in {ledger.where}, or choose another teacher"
+        return _write(config, _judge_all(config, rounds), rationales, hint) | rounds.counts()
 
 
 def run_shard(config: DistillSection, *, examples: Path, context: Context) -> None:
-    """Ask this shard's questions; the answers stay in a ledger of its own in the work folder.
+    """Ask this shard's questions; the answers are in the ledger, where the stage finds them.
 
     Equal questions fall into one shard, and each shard has its share of the budget.
 
     Raises:
         TeacherError: no teacher, no money.
+        StoreError: the store does not take the answers.
     """
     if config.teacher == PUBLISHED:
         return
-    rows, shard = examples / "examples.parquet", context.shard
+    shard = context.shard
     share = config.budget_usd and config.budget_usd / shard.count
     config = config.model_copy(update={"budget_usd": share})
-    path = context.work / f"answers-{shard.number:03d}.jsonl"
-    with _endpoints(config) as endpoints, open_ledger(path) as ledger:
-        _ask_rounds(config, endpoints, ledger, rows, context, [])
+    with _rounds(config, examples / "examples.parquet", context) as (rounds, ledger):
+        rounds.ask(partial(_is_asked_again, config))
+        if not ledger.flush():
+            raise StoreError(
+                f"distill: the answers of shard {shard.number}/{shard.count} are in "
+                f"{ledger.where} not yet; run it again when the store answers: none is paid again"
+            )
 
 
 def _questions(rows: Path) -> Iterator[Example]:
     """The examples that are questions, in order; an image is read when it is looked at."""
     return (e for e in stored.examples(rows) if e.kind != "instruct")
+
+
+@contextmanager
+def _rounds(
+    config: DistillSection, rows: Path, context: Context
+) -> Iterator[tuple[Rounds, Ledger]]:
+    """The questions about all examples, and the ledger that has their answers."""
+    with _endpoints(config) as endpoints:
+        folder = _ledger(context, config, endpoints[0])
+        with open_ledger(folder, context.shelf) as ledger:
+            questions = partial(_questions, rows)
+            yield Rounds(config, endpoints, ledger, questions, context, folder), ledger
 
 
 @contextmanager
@@ -130,127 +134,28 @@ def _endpoints(config: DistillSection) -> Iterator[tuple[Endpoint, ...]]:
         yield (Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY),)
 
 
-def _ledger_path(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
-    """A file per teacher, so that runs with different teachers do not wait for each other."""
-    kind = config.teacher if config.teacher in ("openai", "scripted") else "endpoint"
+def _ledger(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
+    """The folder of the teacher's ledger."""
     digest = sha256(f"{endpoint.identity}\n{config.teacher_model}".encode()).hexdigest()
-    return context.ledger / f"{kind}-{digest[:12]}.jsonl"
+    return context.ledger / digest[:12]
 
 
-# --- asking: about every example, then again about those that are set aside ------------------
-
-
-def _ask_rounds(
-    config: DistillSection,
-    endpoints: Sequence[Endpoint],
-    ledger: Ledger,
-    rows: Path,
-    context: Context,
-    rounds: list[list[str]],
-) -> dict[str, float]:
-    """Ask round by round, and count the answers that were asked for now, and those on record.
-
-    `rounds` is given the requests of each round, one an example, `NOT_SENT` where it makes none.
-    """
-    counts = Counter({"num_asked": 0, "num_from_ledger": 0})
-    for number in range(config.retries + 1):
-        variant = Variant(number, config.retry_temperature) if number else first(config)
-        open_again = _set_aside(config, rows, rounds[-1], ledger) if number else repeat(True)
-        keys = [
-            _key(config, endpoints[0], example, variant) if wanted else NOT_SENT
-            for wanted, example in zip(open_again, _questions(rows), strict=False)
-        ]
-        if not number:  # a retry stays in the shard of its question
-            keys = [
-                key if key and context.shard.has(int(key[:8], 16)) else NOT_SENT for key in keys
-            ]
-        elif not any(keys):
-            break
-        rounds.append(keys)
-        requests = set(keys) - {NOT_SENT}
-        counts["num_from_ledger"] += sum(key in ledger for key in requests)
-        counts["num_asked"] += _ask_open(config, endpoints, ledger, rows, rounds, variant, context)
-    return {name: float(count) for name, count in counts.items()}
-
-
-def _set_aside(
-    config: DistillSection, rows: Path, keys: list[str], ledger: Ledger
-) -> Iterator[bool]:
-    """Whether the last answer about each example is one that another may replace."""
-    for key, example in zip(keys, _questions(rows), strict=True):
-        entry = ledger.get(key)
-        yield entry is not None and judge_entry(example, entry, config).reason in ASKED_AGAIN
-
-
-def _key(config: DistillSection, endpoint: Endpoint, example: Example, variant: Variant) -> str:
-    """The request's address, `NOT_SENT` for an image that cannot be sent."""
-    try:
-        return request_key(config, endpoint.identity, example, variant)
-    except RecordError as error:
-        log.warning("%s: not asked: %s", example.id, error)
-        return NOT_SENT
-
-
-def _ask_open(
-    config: DistillSection,
-    endpoints: Sequence[Endpoint],
-    ledger: Ledger,
-    rows: Path,
-    rounds: list[list[str]],
-    variant: Variant,
-    context: Context,
-) -> int:
-    """Ask what has no recorded answer in the last round; return how many answers came."""
-    keys = rounds[-1]
-    requests = set(keys) - {NOT_SENT}
-    known = sum(key in ledger for key in requests)
-    if known == len(requests):
-        return 0
-    budget = _budget(config, ledger, rounds)
-    questions = _open_questions(ledger, rows, keys, variant)
-    title = f"distill, retry {variant.number}" if variant.number else "distill"
-    with context.progress.task(title, len(requests), "question", done=known) as task:
-        asking = Asking(config, ledger=ledger, budget=budget, total=len(keys), task=task)
-        asyncio.run(asking.run(endpoints[0], questions))
-    return asking.num_asked
-
-
-def _budget(config: DistillSection, ledger: Ledger, rounds: list[list[str]]) -> Budget:
-    """The budget less what the recorded answers to these questions have cost."""
-    budget = budget_of(config, len(rounds[0]))
-    for key in dict.fromkeys(chain(*rounds)):
-        if entry := ledger.get(key):
-            budget.add(Reply.of(entry.response).cost_usd(price_of(config), batch=entry.batch))
-    return budget
-
-
-def _open_questions(
-    ledger: Ledger, rows: Path, keys: list[str], variant: Variant
-) -> Iterator[Question]:
-    """Read images as they are wanted; two rows that ask the same are asked once."""
-    taken = set()
-    for key, example in zip(keys, _questions(rows), strict=True):
-        if key != NOT_SENT and key not in ledger and key not in taken:
-            taken.add(key)
-            yield Question(key, example, variant)
+def _is_asked_again(config: DistillSection, example: Example, entry: Entry) -> bool:
+    return judge_entry(example, entry, config).reason in ASKED_AGAIN
 
 
 # --- judging ---------------------------------------------------------------------------------
 
 
-def _judge_all(
-    config: DistillSection, rows: Path, rounds: list[list[str]], ledger: Ledger
-) -> Tries:
+def _judge_all(config: DistillSection, rounds: Rounds) -> Tries:
     """What the ledger has on each example; an answer that two rows share is paid by the first."""
     paid: set[str] = set()
-    for number, example in enumerate(_questions(rows)):
+    for example, answered in rounds.answers():
         tries = []
-        for variant, keys in enumerate(rounds):
-            key = keys[number]
-            if entry := ledger.get(key):
-                row = replace(judge_entry(example, entry, config), variant=variant)
-                tries.append(replace(row, cost_usd=0.0) if key in paid else row)
-                paid.add(key)
+        for variant, key, entry in answered:
+            row = replace(judge_entry(example, entry, config), variant=variant)
+            tries.append(replace(row, cost_usd=0.0) if key in paid else row)
+            paid.add(key)
         yield example, tries
 
 

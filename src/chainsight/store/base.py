@@ -154,6 +154,10 @@ class Store(ABC):
         self._check_sizes(winner)
         return winner
 
+    def names(self, prefix: str) -> tuple[str, ...]:
+        """Names of the kept files below `<store>/<prefix>/`, sorted."""
+        return tuple(sorted(self.sizes(prefix)))
+
     def sweep(self, kind: str, older_than: float = DAY_SECONDS) -> int:
         """Delete the files of attempts that died before they were published; count them.
 
@@ -195,8 +199,8 @@ class Store(ABC):
         """What `create` or `put` has kept, or None."""
 
     @abstractmethod
-    def names(self, prefix: str) -> tuple[str, ...]:
-        """Names of the kept files below `<store>/<prefix>/`, sorted."""
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of each kept file below `<store>/<prefix>/`, by its name."""
 
     @abstractmethod
     def drop(self, name: str) -> None:

@@ -95,10 +95,13 @@ class LocalStore(Store):
         except FileNotFoundError:
             return None
 
-    def names(self, prefix: str) -> tuple[str, ...]:
-        found = (self._root / checked_path(prefix)).rglob("*")
-        files = (path for path in found if path.is_file() and not path.name.startswith(_DRAFT))
-        return tuple(sorted(path.relative_to(self._root).as_posix() for path in files))
+    def sizes(self, prefix: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for path in (self._root / checked_path(prefix)).rglob("*"):
+            with suppress(FileNotFoundError):  # dropped just now
+                if path.is_file() and not path.name.startswith(_DRAFT):
+                    found[path.relative_to(self._root).as_posix()] = path.stat().st_size
+        return found
 
     def drop(self, name: str) -> None:
         path = self._root / checked_path(name)

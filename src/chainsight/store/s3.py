@@ -26,6 +26,7 @@ from chainsight.store.manifest import FileEntry, Manifest, checked_path, sha256_
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 CHUNK_BYTES = 64 * 2**20
 """Size of one part of an upload; S3 takes 10,000 parts, so 625 GiB per file."""
@@ -132,10 +133,13 @@ class S3Store(Store):
                         raise
         raise AssertionError("unreachable")
 
-    def names(self, prefix: str) -> tuple[str, ...]:
+    def sizes(self, prefix: str) -> dict[str, int]:
         with self._clear_errors():
-            found = [name for name, _ in self._objects(self._key(checked_path(prefix), ""))]
-        return tuple(sorted(name.removeprefix(self._prefix) for name in found))
+            found = {
+                item["Key"]: item["Size"]
+                for item in self._listed(self._key(checked_path(prefix), ""))
+            }
+        return {name.removeprefix(self._prefix): size for name, size in found.items()}
 
     def drop(self, name: str) -> None:
         with self._clear_errors():
@@ -264,10 +268,13 @@ class S3Store(Store):
         return num_aborted
 
     def _objects(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        for found in self._listed(prefix):
+            yield found["Key"], found["LastModified"]
+
+    def _listed(self, prefix: str) -> Iterator["ObjectTypeDef"]:
         pages = self._client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
-            for found in page.get("Contents", []):
-                yield found["Key"], found["LastModified"]
+            yield from page.get("Contents", [])
 
     def _key(self, *parts: str) -> str:
         return self._prefix + "/".join(parts)

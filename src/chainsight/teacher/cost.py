@@ -70,6 +70,10 @@ class Budget:
         """
         if not self.fits(cost):
             raise TeacherError(self._refusal())
+        return self.hold(cost)
+
+    def hold(self, cost: float) -> float:
+        """Set money aside for what an earlier run has sent already, whether it fits or not."""
         self.reserved_usd += cost
         self.num_in_flight += 1
         return cost

@@ -1,30 +1,35 @@
 """The ledger: every answer that was paid for, on disk before it counts as received.
 
-One append-only file per teacher, one answer a line:
+A folder per teacher, of segments (`chainsight.teacher.segments`): each process appends to one of
+its own and reads those of all others, so that runs share answers and none waits for another. An
+answer is written and synced before the next step sees it, so a kill loses only the requests in
+flight. Beside the disk, the segments lie in the store (`chainsight.teacher.shelving`), put there
+anew after 50 answers or 10 s, so that a lost pod loses little more.
 
-    9a3f01c2 {"key": "<sha256 of what was asked>", "response": {<as the teacher sent it>}}
-
-The first field is the crc32 of the rest. A line is written and synced before the next step
-sees its answer, so a kill loses only requests in flight. A line cut short by a kill is removed
-at the next opening, a damaged one is skipped and counted. The file is locked while it is open:
-a second run on the host waits, then finds what the first one paid for.
+docs/ledger.md says how to look at one, move it and make it smaller.
 """
 
-import fcntl
-import json
 import logging
-import os
+import signal
 import threading
-import zlib
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chainsight.errors import TeacherError
+from chainsight.context import Shelf
+from chainsight.errors import StoreError, TeacherError
+from chainsight.teacher.segments import Segment, Writer, alone, format_line
+from chainsight.teacher.shelving import Shelved
 
 log = logging.getLogger(__name__)
+
+SHELVED_ROWS = 50
+SHELVED_SECONDS = 10.0
+"""A growing segment is put on the shelf after so many answers, or so long after the first."""
 
 
 @dataclass(frozen=True)
@@ -48,49 +53,84 @@ class Entry:
         return cls(line["response"], line.get("by", ""), line.get("batch", False))
 
 
-CRC_LENGTH = 8
-_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+@contextmanager
+def open_ledger(folder: Path, shelf: Shelf | None = None) -> Iterator["Ledger"]:
+    """Open the ledger in `folder`, with all that is known here and on the shelf.
+
+    On the way out, and when SIGTERM ends the process, all of it is on the shelf.
+
+    Raises:
+        TeacherError: the folder cannot be made.
+        StoreError: the shelf cannot be read: what has been paid is not known.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TeacherError(f"{folder}: the ledger cannot be opened ({error.strerror})") from None
+    _adopt(folder)
+    with _orderly_end():
+        ledger = Ledger(folder, shelf)
+        ledger.refresh()
+        try:
+            ledger.keep_shelving()
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def _adopt(folder: Path) -> None:
+    """Take over the one file `<kind>-<digest>.jsonl` in which earlier versions kept a ledger."""
+    for old in folder.parent.glob(f"*-{folder.name}.jsonl"):
+        try:
+            old.rename(folder / f"{uuid.uuid4().hex}.jsonl")
+        except FileNotFoundError:
+            continue  # another process was faster
 
 
 @contextmanager
-def open_ledger(path: Path) -> Iterator["Ledger"]:
-    """Open the ledger at `path`, alone on this host, healed and indexed.
+def _orderly_end() -> Iterator[None]:
+    """SIGTERM, by which a pod is told to go, ends the block as an exception does."""
 
-    Raises:
-        TeacherError: the file cannot be opened.
-    """
+    def end(*_: object) -> None:
+        raise SystemExit(143)  # as shells say of SIGTERM
+
+    theirs = signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    if theirs or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        raise TeacherError(f"{path}: the ledger cannot be opened ({error.strerror})") from None
-    try:
-        _lock(descriptor, path)
-        yield Ledger(descriptor, path)
+        yield
     finally:
-        os.close(descriptor)  # gives the lock back
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        log.warning("%s: in use by another run, whose answers this one shares; waiting", path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Ledger:
     """Answers by request key. Keeps file positions, not texts: memory stays flat."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
-        self._descriptor, self.path = descriptor, path
-        self._places: dict[str, tuple[int, int]] = {}
-        self._append = threading.Lock()
-        self.num_damaged = 0
+    def __init__(self, folder: Path, shelf: Shelf | None) -> None:
+        self._folder = folder
+        self._shelved = Shelved(shelf, folder) if shelf else None
+        self._places: dict[str, tuple[Segment, int, int]] = {}
+        self._segments: dict[str, Segment] = {}
+        self._own: set[str] = set()
+        self._writer: Writer | None = None
+        self._appending, self._reading, self._putting = (threading.Lock() for _ in range(3))
+        self._num_unshelved = 0
+        self._due, self._closing = threading.Event(), threading.Event()
+        self._is_store_away = False
+        self._thread = threading.Thread(target=self._keep_shelving, name="ledger", daemon=True)
+
+    @property
+    def where(self) -> str:
+        """Where the answers lie, in words."""
+        shelved = f" and the store's {self._shelved.name}" if self._shelved else ""
+        return f"{self._folder}{shelved}"
+
+    @property
+    def num_damaged(self) -> int:
         """Lines that were skipped because their crc32 does not fit."""
-        self._end = self._load()
-        if self.num_damaged:
-            log.warning("%s: skipped %d damaged line(s)", path, self.num_damaged)
+        return sum(segment.num_damaged for segment in list(self._segments.values()))
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
@@ -98,15 +138,20 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._places)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._places))
+
     def get(self, key: str) -> Entry | None:
         """The teacher's recorded answer to the request `key`."""
         if key not in self._places:
             return None
-        start, length = self._places[key]
-        entry = parse_line(os.pread(self._descriptor, length, start))
+        segment, start, length = self._places[key]
+        entry = segment.read(start, length)
         if entry is None:
-            raise TeacherError(f"{self.path}: changed under a running stage; run again")
+            raise TeacherError(f"{segment.path}: changed under a running stage; run again")
         return Entry.from_json(entry)
+
+    # --- writing -----------------------------------------------------------------------------
 
     def record(self, key: str, entry: Entry) -> None:
         """Write an answer and wait until it is on the disk. A second one for a key is ignored.
@@ -115,74 +160,131 @@ class Ledger:
             TeacherError: the disk takes no more; nothing recorded before is lost.
         """
         line = format_line(entry.to_json(key))
-        with self._append:
-            if key in self._places:
-                return
+        try:
+            with self._appending:
+                writer = self._writer_with_room()
+                if key not in self._places:
+                    self._places[key] = (writer.segment, writer.append(line), len(line))
+                    self._count_unshelved()
+            writer.sync()
+        except OSError as error:
+            raise TeacherError(
+                f"{self._folder}: an answer cannot be recorded ({error.strerror}); make room and "
+                f"run again: the {len(self)} recorded answers are not paid again"
+            ) from None
+
+    def _writer_with_room(self) -> Writer:
+        if self._writer and self._writer.is_full:
+            self._writer.sync()
+            self._writer.close()
+            self._writer = None
+        if self._writer is None:
+            path = self._folder / f"{uuid.uuid4().hex}.jsonl"
+            segment = self._segments[path.name] = Segment(path)
+            self._own.add(path.name)  # before the file is there: its lines are not to be read
+            self._writer = Writer(segment)
+        return self._writer
+
+    def _count_unshelved(self) -> None:
+        self._num_unshelved += 1
+        if self._num_unshelved >= SHELVED_ROWS:
+            self._due.set()
+
+    # --- reading what others write -----------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read what other processes have recorded meanwhile, here or on the shelf.
+
+        Raises:
+            StoreError: the shelf cannot be read.
+        """
+        with self._reading:
+            if self._shelved:
+                self._shelved.fetch()
+            for path in sorted(self._folder.glob("*.jsonl")):
+                if path.name not in self._own:
+                    self._read(self._segments.setdefault(path.name, Segment(path)))
+
+    def _read(self, segment: Segment) -> None:
+        before = segment.num_damaged
+        self._index(segment)
+        if segment.is_torn():
+            if num_cut := segment.heal():
+                log.info("%s: removed the torn end (%d bytes)", segment.path, num_cut)
+            self._index(segment)
+        if num_damaged := segment.num_damaged - before:
+            log.warning("%s: skipped %d damaged line(s)", segment.path, num_damaged)
+
+    def _index(self, segment: Segment) -> None:
+        for key, start, length in segment.news():
+            self._places.setdefault(key, (segment, start, length))
+
+    # --- the shelf ---------------------------------------------------------------------------
+
+    def flush(self) -> bool:
+        """Put on the shelf what it lacks; whether all is there. A failing store is a warning."""
+        with self._putting:
+            self._due.clear()
+            self._num_unshelved = 0
             try:
-                _write_all(self._descriptor, line)
-                _sync(self._descriptor)
-            except OSError as error:
-                os.ftruncate(self._descriptor, self._end)
-                raise TeacherError(
-                    f"{self.path}: an answer cannot be recorded ({error.strerror}); make room and "
-                    f"run again: the {len(self)} recorded answers are not paid again"
-                ) from None
-            self._places[key] = (self._end, len(line))
-            self._end += len(line)
+                for segment in list(self._segments.values()):
+                    self._put(segment)
+            except (StoreError, OSError) as error:
+                self._warn(error)
+                return False
+            self._is_store_away = False
+            return True
 
-    def adopt(self, path: Path) -> None:
-        """Record the answers of another ledger's file, those of one shard."""
-        with path.open("rb") as file:
-            for line in file:
-                entry = parse_line(line)
-                if entry is not None:
-                    self.record(entry["key"], Entry.from_json(entry))
-
-    def _load(self) -> int:
-        """Index the file, heal its torn end, and return its length in bytes."""
-        start = 0
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            file.seek(0)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return start + self._heal(line, start)
-                self._index(line, start)
-                start += len(line)
-        return start
-
-    def _heal(self, tail: bytes, start: int) -> int:
-        """Complete a last line that lacks only its end; cut off any other."""
-        if parse_line(tail) is None:
-            os.ftruncate(self._descriptor, start)
-            log.info("%s: removed the torn end (%d bytes)", self.path, len(tail))
-            return 0
-        _write_all(self._descriptor, b"\n")
-        self._index(tail + b"\n", start)
-        return len(tail) + 1
-
-    def _index(self, line: bytes, start: int) -> None:
-        entry = parse_line(line)
-        if entry is None:
-            self.num_damaged += 1
+    def _put(self, segment: Segment) -> None:
+        writer, path, size = self._writer, segment.path, segment.end
+        if self._shelved is None or not self._shelved.lacks(path, size):
+            return
+        if writer and writer.segment is segment:
+            self._shelved.put(path, writer.synced, grows=True)
+        elif path.name in self._own:
+            self._shelved.put(path, size, grows=False)
         else:
-            self._places.setdefault(entry["key"], (start, len(line)))
+            with alone(path) as descriptor:  # else its writer lives, and does it
+                if descriptor is not None and not segment.is_torn():
+                    self._shelved.put(path, size, grows=False)
 
+    def _warn(self, error: Exception) -> None:
+        if not self._is_store_away:
+            log.warning(
+                "%s: the newest answers are only there; the store is tried again: %s",
+                self._folder,
+                error,
+            )
+        self._is_store_away = True
 
-def format_line(entry: dict[str, Any]) -> bytes:
-    """crc32 in hexadecimal, a space, the entry as one line of ASCII JSON."""
-    body = json.dumps(entry, separators=(",", ":")).encode("ascii")
-    return b"%08x %s\n" % (zlib.crc32(body), body)
+    def keep_shelving(self) -> None:
+        """Flush and refresh from now on, in a thread of its own, until `close`."""
+        self._thread.start()
 
+    def _keep_shelving(self) -> None:
+        looked = time.monotonic()
+        while not self._closing.is_set():
+            self._due.wait(SHELVED_SECONDS)
+            if not self.flush():
+                self._closing.wait(SHELVED_SECONDS)
+            if time.monotonic() - looked >= SHELVED_SECONDS:
+                self._look_around()
+                looked = time.monotonic()
 
-def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The entry of a line, None if the line is damaged or cut short."""
-    body = line[CRC_LENGTH + 1 :].rstrip(b"\n")
-    if line[: CRC_LENGTH + 1] != b"%08x " % zlib.crc32(body):
-        return None
-    entry: dict[str, Any] = json.loads(body)
-    return entry
+    def _look_around(self) -> None:
+        try:
+            self.refresh()
+        except (StoreError, OSError) as error:
+            self._warn(error)
 
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+    def close(self) -> None:
+        """End the thread, flush a last time and seal the own segment."""
+        self._closing.set()
+        self._due.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.flush()
+        with self._appending:
+            if self._writer:
+                self._writer.close()
+                self._writer = None

@@ -1,0 +1,124 @@
+"""Questions to files of the Batch API: so many bytes, requests and queued tokens in each.
+
+A file is written while it is cut, so that memory stays flat, and has no name: it is gone with the
+process, however that ends.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from chainsight.teacher.request import Question
+from chainsight.teacher.sizing import Size
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A question, what it takes, and its line in the file."""
+
+    question: Question
+    size: Size
+    line: bytes
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may hold."""
+
+    num_requests: int
+    num_bytes: int
+    prompt_tokens: int | None = None
+    """The API counts those alone in its queue; none: any number."""
+
+    def have_room(self, cut: "Cut", asking: Asking) -> bool:
+        """Whether one more request fits."""
+        tokens = cut.prompt_tokens + asking.size.prompt_tokens
+        return (
+            len(cut.keys) < self.num_requests
+            and cut.num_bytes + len(asking.line) <= self.num_bytes
+            and (self.prompt_tokens is None or tokens <= self.prompt_tokens)
+        )
+
+
+@dataclass
+class Cut:
+    """A file that is ready to be uploaded."""
+
+    file: IO[bytes]
+    keys: list[str] = field(default_factory=list)
+    num_bytes: int = 0
+    prompt_tokens: int = 0
+    _digest: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, asking: Asking) -> None:
+        """Write one more request."""
+        self.file.write(asking.line)
+        self._digest.update(asking.line)
+        self.keys.append(asking.question.key)
+        self.num_bytes += len(asking.line)
+        self.prompt_tokens += asking.size.prompt_tokens
+
+    @property
+    def sha256(self) -> str:
+        return str(self._digest.hexdigest())
+
+
+class Cutter:
+    """Cuts a stream of requests, in order.
+
+    `is_open` says of each request, when its turn comes, whether it is still to be asked; `afford`,
+    whether there is money for it: it gets it, or the file ends before it.
+    """
+
+    def __init__(
+        self,
+        askings: Iterator[Asking],
+        folder: Path,
+        *,
+        is_open: Callable[[Question], bool],
+        afford: Callable[[Asking], bool],
+    ) -> None:
+        self._askings, self._folder = askings, folder
+        self._is_open, self._afford = is_open, afford
+        self._next: Asking | None = None
+        self.unaffordable: Asking | None = None
+        """The request that there was no money for at the last cut."""
+        self.is_done = False
+
+    def cut(self, limits: Limits) -> Cut | None:
+        """The next file, None if there is nothing to be asked, or no money for it."""
+        cut = Cut(tempfile.TemporaryFile(dir=self._folder))  # noqa: SIM115 - the caller closes it
+        self.unaffordable = None
+        while asking := self._peek():
+            if not limits.have_room(cut, asking):
+                break
+            if not self._afford(asking):
+                self.unaffordable = asking
+                break
+            cut.add(asking)
+            self._next = None
+        self.is_done = asking is None
+        if cut.keys:
+            cut.file.seek(0)
+            return cut
+        cut.file.close()
+        return None
+
+    def _peek(self) -> Asking | None:
+        while self._next is None or not self._is_open(self._next.question):
+            self._next = next(self._askings, None)
+            if self._next is None:
+                return None
+        return self._next
+
+
+def line(key: str, path: str, body: dict[str, Any]) -> bytes:
+    """One request of an input file."""
+    request = {"custom_id": key, "method": "POST", "url": path, "body": body}
+    return json.dumps(request, separators=(",", ":")).encode("ascii") + b"\n"

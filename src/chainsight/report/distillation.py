@@ -256,8 +256,8 @@ def _remarks(answers: Answers, total: Told) -> list[str]:
         lines.append(f"Predicted were {_usd(predicted)}; billed was {100 * off:+.0f} %.")
     if failed := answers.told["all"]["reasons"].get("failed"):
         lines.append(
-            f"No answer came to {number(failed)} of the questions. Whether the teacher billed these "
-            "tries is not known; they are in no figure here."
+            f"No answer came to {number(failed)} of the questions. Whether the teacher billed "
+            "these tries is not known; they are in no figure here."
         )
     return lines
 

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from chainsight.config import RunConfig
 from chainsight.console import RunView
 from chainsight.errors import ChainsightError
 from chainsight.progress import EVENTS_VARIABLE
-from chainsight.runner import resolve
-from chainsight.runs import log_summary, tracked, write_report
+from chainsight.runner import StageRun, resolve
+from chainsight.runs import log_summary, stopped, tracked, write_report
 from pipelines.compiled import parameters
 from pipelines.train import build
 
@@ -35,11 +35,15 @@ def run_pipeline(config: RunConfig, console: Console) -> dict[str, Any]:
     with tracked(config) as run, RunView(console) as view:
         succeeded = run_train(config, folder, view.on_event)
         done = resolve(config)
-        summary = write_report(config.run, done.values(), folder / "report.html") if done else {}
+        summary = _report(config, done, folder / "report.html") if done else {}
         log_summary(run, folder, summary)
         if not succeeded:
             raise ChainsightError(view.failure or _last_words(folder / "kfp.log"))
     return summary
+
+
+def _report(config: RunConfig, done: Mapping[str, StageRun], path: Path) -> dict[str, Any]:
+    return write_report(config.run, done.values(), path, stopped(config, done))
 
 
 def _last_words(log: Path) -> str:

@@ -184,7 +184,7 @@ def report(config: ConfigPath, settings: Settings = None, as_json: AsJson = Fals
     """Build the report of what CONFIG's run has finished so far."""
     from chainsight.console import show_summary
     from chainsight.runner import resolve
-    from chainsight.runs import write_report
+    from chainsight.runs import stopped, write_report
 
     resolved = configuration(config, settings)
     done = resolve(resolved)
@@ -193,7 +193,7 @@ def report(config: ConfigPath, settings: Settings = None, as_json: AsJson = Fals
             f"no stage of {config} is finished; start with: chainsight run {config}"
         )
     path = resolved.run.report_folder() / "report.html"
-    summary = write_report(resolved.run, done.values(), path)
+    summary = write_report(resolved.run, done.values(), path, stopped(resolved, done))
     if as_json:
         print_json(summary)
     else:
@@ -268,12 +268,12 @@ def _stage_command(name: str) -> Callable[..., None]:
     def command(
         config: Path, settings: list[str] | None, as_json: bool, **inputs: str | None
     ) -> None:
-        from chainsight.console import show_stage
+        from chainsight.console import show_quality, show_stage
         from chainsight.runner import run_alone
+        from chainsight.runs import quality
 
-        done, uris = run_alone(
-            name, configuration(config, settings), {k: v for k, v in inputs.items() if v}
-        )
+        resolved = configuration(config, settings)
+        done, uris = run_alone(name, resolved, {k: v for k, v in inputs.items() if v})
         if as_json:
             print_json(
                 {"stage": name, "reused": done.reused, "seconds": done.seconds}
@@ -281,6 +281,8 @@ def _stage_command(name: str) -> Callable[..., None]:
             )
         else:
             show_stage(out, done, uris)
+            if name == "distill":
+                show_quality(out, quality(resolved.run, done))
 
     flags: dict[str, Any] = {
         kind: Annotated[

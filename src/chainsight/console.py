@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chainsight.progress import bars
+from chainsight.quality.reasons import REASONS
 from chainsight.runner import StageRun
 from chainsight.stages import STAGES
 
@@ -169,8 +170,33 @@ def show_stage(console: Console, run: StageRun, uris: Mapping[str, str]) -> None
     table.add_column("what")
     table.add_column("value", justify="right")
     for name, value in run.metrics.items():
-        table.add_row(name, number(value))
+        if name not in TABLED:
+            table.add_row(name, number(value))
     table.add_row("seconds" + (" (reused)" if run.reused else ""), f"{run.seconds:.1f}")
     console.print(table)
     for kind, uri in uris.items():
         console.print(f"{kind}  {uri}", highlight=False, soft_wrap=True)
+
+
+TABLED = {f"num_{reason}" for reason in REASONS}
+"""Metrics that `show_quality` has in its table."""
+
+
+def show_quality(console: Console, told: Mapping[str, Any]) -> None:
+    """What became of the teacher's answers, a line a dataset (`chainsight.quality.tally`)."""
+    table = Table(title="Rationales kept, and why not", title_justify="left")
+    for name in ("dataset", "asked", "kept", "%", "$", "set aside"):
+        table.add_column(name, justify="left" if name in ("dataset", "set aside") else "right")
+    groups = told["datasets"] | ({"all": told["all"]} if len(told["datasets"]) > 1 else {})
+    for name, group in groups.items():
+        lost = sorted(group["reasons"].items(), key=lambda item: -item[1])
+        cost = sum(group["cost_by_reason"].values())
+        table.add_row(
+            name,
+            number(group["num_examples"]),
+            number(group["num_kept"]),
+            f"{100 * group['num_kept'] / group['num_examples']:.1f}",
+            f"{cost:,.2f}",
+            ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in lost) or "-",
+        )
+    console.print(table)

@@ -93,6 +93,27 @@ class Rationale:
     cost_usd: float
     reason: str = ""
     """Why the rationale was set aside; empty when it was kept."""
+    detail: str = ""
+    """What the teacher or its provider said instead of a rationale."""
+    variant: int = 0
+    """Which of the questions about the example it answers: 0 is the first, others are retries."""
+    superseded: bool = False
+    """Set aside, and asked again: a later answer of the same example stands for it. Of each example
+    one row is not superseded."""
+    batch: bool = False
+    """Whether it came by the Batch API, at its price."""
+    num_samples: int = 1
+    """Rationales in the teacher's answer, of which this is one; the cost is that of all."""
+    num_right: int = 0
+    """How many of them end in the right answer."""
+    num_words: int = 0
+    """Words before the answer."""
+    repetition: float = 0.0
+    """Share of their four-word sequences that are repeats of earlier ones."""
+    answer_first: bool = False
+    """Whether they begin with the answer."""
+    agreement: float | None = None
+    """Share of their numbers that the chart's table bears out; none: no table, or no number."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +185,13 @@ Record = TypeVar("Record")
 
 
 def _arrow_type(annotation: Any) -> pa.DataType:
-    scalars = {str: pa.string(), int: pa.int64(), float: pa.float64(), bytes: pa.binary()}
+    scalars = {
+        str: pa.string(),
+        int: pa.int64(),
+        float: pa.float64(),
+        bytes: pa.binary(),
+        bool: pa.bool_(),
+    }
     if annotation in scalars:
         return scalars[annotation]
     origin = get_origin(annotation)
@@ -204,15 +231,48 @@ def write(path: Path, rows: Iterable[Record], record: type[Record]) -> int:
     The bytes depend on the rows alone, so that equal rows give equal artifacts. Equal files of a
     row group are stored once.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, form = 0, schema(record)
-    with pq.ParquetWriter(path, form, **_encoding(record)) as writer:
-        for group in _groups(rows, record):
-            writer.write_table(pa.Table.from_pylist(group, schema=form))
-            count += len(group)
-        if not count:
-            writer.write_table(form.empty_table())
-    return count
+    with Writer(path, record) as writer:
+        for row in rows:
+            writer.add(row)
+    return writer.count
+
+
+class Writer:
+    """A Parquet file that grows row by row; in memory is one row group. Bytes as by `write`."""
+
+    def __init__(self, path: Path, record: type[Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._form, self._files = schema(record), _file_fields(record)
+        self._file = pq.ParquetWriter(path, self._form, **_encoding(record))
+        self._group: list[dict[str, Any]] = []
+        self._seen: set[bytes] = set()
+        self._size = self.count = 0
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file:
+            if kind is None and (self._group or not self.count):
+                self._end_group()
+
+    def add(self, one: Any) -> None:
+        """Write a record."""
+        row = _to_row(one)
+        own = {file for name in self._files for file in row[name]}
+        added = sum(map(len, own - self._seen))
+        full = len(self._group) == ROWS_PER_GROUP or self._size + added > GROUP_BYTES
+        if self._group and full:
+            self._end_group()
+            added = sum(map(len, own))
+        self._group.append(row)
+        self._seen |= own
+        self._size += added
+        self.count += 1
+
+    def _end_group(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._group, schema=self._form))
+        self._group, self._seen, self._size = [], set(), 0
 
 
 def _encoding(record: type[Record]) -> dict[str, Any]:
@@ -225,26 +285,6 @@ def _encoding(record: type[Record]) -> dict[str, Any]:
     }
     # A dictionary that is full lets the rest of the group be stored plainly, repeats and all.
     return {"compression": compression, "dictionary_pagesize_limit": 2**30}
-
-
-def _groups(rows: Iterable[Record], record: type[Record]) -> Iterator[list[dict[str, Any]]]:
-    """Rows as they are stored, cut into row groups."""
-    files = _file_fields(record)
-    group: list[dict[str, Any]] = []
-    seen: set[bytes] = set()
-    size = 0
-    for one in rows:
-        row = _to_row(one)
-        own = {file for name in files for file in row[name]}
-        added = sum(map(len, own - seen))
-        if group and (len(group) == ROWS_PER_GROUP or size + added > GROUP_BYTES):
-            yield group
-            group, seen, size, added = [], set(), 0, sum(map(len, own))
-        group.append(row)
-        seen |= own
-        size += added
-    if group:
-        yield group
 
 
 def _file_fields(record: type[Record]) -> list[str]:
@@ -323,7 +363,7 @@ def _value(path: Path, number: int, name: str, value: Any, hint: Any) -> Any:
         return tuple(value)
     if get_origin(hint) is Literal:
         hint = str
-    if hint in (str, int, float, bytes) and not isinstance(value, hint):
+    if hint in (str, int, float, bytes, bool) and not isinstance(value, hint):
         got = type(value).__name__
         raise RecordError(f"{path}: row {number}: field {name!r} is {got}, not {hint.__name__}")
     return value

@@ -22,6 +22,9 @@ from chainsight.job import Job, describe, job
 from chainsight.stages import STAGES
 from chainsight.store import Manifest, Store, open_store
 
+OUTPUTS = "outputs"
+"""Folder of the outputs in that of a stage's unfinished work."""
+
 
 @dataclass(frozen=True)
 class StageRun:
@@ -88,9 +91,19 @@ def execute(
 
 def private_folder(job: Job) -> Path:
     """The folder of a stage's unfinished work, made if need be."""
-    work = job.work / f"{job.stage.name}-{job.key[:16]}"
+    work = _private(job)
     work.mkdir(parents=True, exist_ok=True)
     return work
+
+
+def _private(job: Job) -> Path:
+    return job.work / f"{job.stage.name}-{job.key[:16]}"
+
+
+def left_behind(job: Job, kind: str) -> Path | None:
+    """What an execution that ended in an error had written of an output; None: nothing."""
+    folder = _private(job) / OUTPUTS / kind
+    return folder if folder.is_dir() else None
 
 
 @contextmanager
@@ -125,7 +138,7 @@ def perform(job: Job, work: Path, pipeline_run: str, **surroundings: Any) -> Sta
         if job.stage.light:  # what it does not fetch, it refers others to
             job.store.check(manifest)
     folders = {kind: fetch(manifest) for kind, manifest in job.inputs.items()}
-    outputs = fresh_folders(work / "outputs", job.stage.outputs)
+    outputs = fresh_folders(work / OUTPUTS, job.stage.outputs)
     stage_run = job.stage.load()
     tracking = Tracking(job.run.mlflow_uri(), job.run.experiment)
     with out_of_space(job), tracking.stage(job.stage.name, pipeline_run) as tracked:

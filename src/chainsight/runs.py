@@ -15,18 +15,23 @@ from chainsight.errors import ConfigError
 from chainsight.inventory.report import HTML_FILE, JSON_FILE
 from chainsight.job import job
 from chainsight.progress import choose
+from chainsight.quality import tally
 from chainsight.report import StageResult, build, collect, summary
-from chainsight.runner import StageRun, find, lineage, run_alone
+from chainsight.runner import StageRun, find, left_behind, lineage, run_alone
 from chainsight.store import Store, open_store
 from chainsight.tracking import PARENT_VARIABLE, Run, Tracking
 
 
 def write_report(
-    run: RunSection | dict[str, Any], results: Iterable[StageRun], path: str | Path
+    run: RunSection | dict[str, Any],
+    results: Iterable[StageRun],
+    path: str | Path,
+    stopped: Path | None = None,
 ) -> dict[str, Any]:
     """Write the HTML report of everything that `results` came from to `path`.
 
-    A `summary.json` for machines is put beside it.
+    A `summary.json` for machines is put beside it. `stopped` is the folder of a distillation that
+    did not finish.
 
     Returns:
         The summary: models, counts, seconds, cost, versions, registered version.
@@ -35,7 +40,7 @@ def write_report(
     store = open_store(run.store_uri(), Path(run.home) / "cache")
     outputs = {kind: m for result in results for kind, m in result.outputs.items()}
     stages = lineage(store, outputs)
-    data = collect(run.name, _with_folders(store, stages))
+    data = collect(run.name, _with_folders(store, stages), stopped=stopped)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(build(data), encoding="utf-8")
@@ -43,6 +48,26 @@ def write_report(
     target = path.with_name("summary.json")
     target.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return result
+
+
+def quality(run: RunSection, distilled: StageRun) -> dict[str, Any]:
+    """What became of the teacher's answers (`chainsight.quality.tally`)."""
+    store = open_store(run.store_uri(), Path(run.home) / "cache")
+    folder = store.fetch(distilled.outputs["rationales"])
+    found: dict[str, Any] = json.loads((folder / tally.FILE).read_text(encoding="utf-8"))
+    return found
+
+
+def stopped(config: RunConfig, done: Mapping[str, StageRun]) -> Path | None:
+    """Where a distillation that did not finish left the answers that came; None: nowhere."""
+    if "prepare" not in done or "distill" in done:
+        return None
+    store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
+    examples = done["prepare"].outputs["examples"]
+    inputs = {"examples": store.artifact_uri("examples", examples.key)}
+    surroundings = {"run": config.run, "model": config.model, "store": store}
+    work = job("distill", config.distill, inputs=inputs, **surroundings)
+    return left_behind(work, "rationales")
 
 
 def _with_folders(store: Store, stages: Mapping[str, StageRun]) -> dict[str, StageResult]:

@@ -65,3 +65,9 @@ def test_an_unknown_writer_is_no_fault(tmp_path: Path) -> None:
 def test_a_wrong_year_is_no_right_answer_for_pairs() -> None:
     assert (CHARTQA.metric, CHARTQA.reward) == ("relaxed_accuracy", "relaxed_accuracy_exact_years")
     assert CHARTQA.copyleft
+
+
+def test_a_column_with_the_charts_table_is_carried_along(tmp_path: Path) -> None:
+    row = fixture_rows("chartqa")[0][0] | {"table": "Year,Sales\n2015,12\n"}
+    (example,) = CHARTQA.load("test", write(tmp_path, [row]))
+    assert example.meta == {"type": "human", "table": "Year,Sales\n2015,12\n"}

@@ -26,7 +26,7 @@ NUM_EXAMPLES, NUM_TESTS, NUM_CANDIDATES = 24, 40, 8
 ACCURACY = {"base": (0.3, 0.25), "policy": (0.45, 0.75), "aligned": (0.5, 0.8)}
 METRICS: dict[str, dict[str, float]] = {
     "prepare": {"num_examples": NUM_EXAMPLES, "num_benchmark_examples": NUM_TESTS},
-    "distill": {"num_kept": NUM_EXAMPLES - 2, "cost_usd": 1.25},
+    "distill": {"num_kept": NUM_EXAMPLES - 2, "num_mismatch": 2, "cost_usd": 1.25},
     "sft": {"num_direct": NUM_EXAMPLES, "num_cot": NUM_EXAMPLES - 3, "num_too_long": 1},
     "sample": {"num_questions": NUM_EXAMPLES, "num_candidates": NUM_EXAMPLES * NUM_CANDIDATES},
     "pair": {

@@ -1,5 +1,4 @@
 import io
-import itertools
 import logging
 import os
 import signal
@@ -11,66 +10,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from distilling import CHARTS, Place, contents, kept, rejected
 from PIL import Image
 
-from chainsight import records
 from chainsight.config import DistillSection, Price
 from chainsight.context import Context, Task
-from chainsight.demo import bars, teacher
+from chainsight.demo import teacher
 from chainsight.errors import ConfigError, RecordError, TeacherError
-from chainsight.records import Example, Rationale
+from chainsight.quality.reasons import REASONS
+from chainsight.records import Example
 from chainsight.stages import distill
 from chainsight.teacher.reply import Reply
 from chainsight.teacher.segments import parse_line
 
 KEY = "sk-planted-0123456789abcdef"
-
-
-def charts(number: int) -> list[Example]:
-    """Different questions about bar charts."""
-    found = {
-        (chart.image, question.text): Example(
-            f"bars/train/{i}-{j}", "bars", "train", question.text, (question.answer,),
-            "exact_match", (chart.image,),
-        )
-        for i, chart in enumerate(itertools.islice(bars.charts(0, "train"), number))
-        for j, question in enumerate(chart.questions)
-    }  # fmt: skip
-    return list(found.values())[:number]
-
-
-CHARTS = charts(60)
-
-
-class Place:
-    """A workplace: examples go in, rationales come out, the ledger stays."""
-
-    def __init__(self, root: Path, examples: list[Example]) -> None:
-        self.root = root
-        records.write(root / "examples/examples.parquet", examples, Example)
-
-    def run(self, **settings: Any) -> tuple[dict[str, float], Path]:
-        output = self.root / f"output{len(list(self.root.iterdir()))}"
-        output.mkdir()
-        context = Context(work=self.root / "work", ledger=self.root / "ledger")
-        config = DistillSection(**{"teacher": "scripted", "scripted_error_rate": 0.2, **settings})
-        examples = self.root / "examples"
-        return distill.run(config, examples=examples, rationales=output, context=context), output
-
-
-def kept(output: Path) -> list[Rationale]:
-    return list(records.read(output / "rationales.parquet", Rationale))
-
-
-def rejected(output: Path) -> list[Rationale]:
-    return list(records.read(output / "rejected.parquet", Rationale))
-
-
-def contents(output: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(output.iterdir())}
 
 
 # --- the filter ------------------------------------------------------------------------------
@@ -99,7 +54,7 @@ CHOICE = replace(OPEN, metric="multiple_choice", references=("B",), choices=("uk
         (OPEN, "I\u2019m sorry, but no.", "stop", "", "refusal"),
         (OPEN, "I cannot see it at first, then so.\n\n### Answer: 100", "stop", "", ""),
         (OPEN, "", "stop", "I must decline.", "refusal"),
-        (OPEN, "It is so.\n\n### Answer: 100", "content_filter", "", "refusal"),
+        (OPEN, "It is so.\n\n### Answer: 100", "content_filter", "", "filtered"),
         (CHOICE, "It is so.\n\n### Answer: B", "stop", "", ""),
         (CHOICE, "It is so.\n\n### Answer: B. us", "stop", "", ""),
         (CHOICE, "It is so.\n\n### Answer: C", "stop", "", "mismatch"),
@@ -144,7 +99,7 @@ def test_every_example_is_kept_or_set_aside_with_its_reason(tmp_path: Path) -> N
     assert len(good) + len(bad) == metrics["num_examples"] == 60
     assert metrics["num_kept"] == len(good) == 60 * metrics["keep_rate"]
     assert 0 < metrics["num_mismatch"] + metrics["num_no_marker"] == len(bad) < 30
-    for reason in distill.REASONS:
+    for reason in REASONS:
         assert metrics[f"num_{reason}"] == sum(row.reason == reason for row in bad)
     statuses = [row.status for row in (*good, *bad)]
     assert metrics["marker_rate"] == statuses.count("marker") / 60

@@ -4,7 +4,7 @@ Every default is the paper's published number (arXiv 2410.16198) or says whose i
 Sections carry the stages' names; `run`, `model`, `promotion` and `platform` are shared.
 """
 
-from chainsight.config.distill import DistillSection, Place, Price
+from chainsight.config.distill import DistillSection, Filter, Place, Price
 from chainsight.config.generic import Columns, GenericSource
 from chainsight.config.platform import PlatformSection, Pod, Shards, Toleration
 from chainsight.config.promotion import PromotionSection
@@ -29,6 +29,7 @@ __all__ = [
     "DistillSection",
     "DpoSection",
     "EvaluateSection",
+    "Filter",
     "GateSection",
     "GenericSource",
     "ModelSection",

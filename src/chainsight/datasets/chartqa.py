@@ -9,7 +9,9 @@ Train 28,299, val 1,920, test 2,500 (1,250 human + 1,250 augmented). Sample:
 Scored by relaxed accuracy, which takes 2015 for 2016; so as a reward years must be met exactly. The
 splits share a few images; `prepare` drops those from training. Accepted as sources as well:
 `lmms-lab/ChartQA` (test alone; `question`, `answer` as one text, `type` human_test or
-augmented_test) and Parquet as that of `ahmed-masry/ChartQA` (`type` human or augmented).
+augmented_test) and Parquet as that of `ahmed-masry/ChartQA` (`type` human or augmented). None of
+them has the charts' tables (`tables/*.csv` of the authors' archive); who adds these as a column
+`table`, CSV text, has rationales checked against them (`chainsight.quality.tables`).
 """
 
 from typing import Any
@@ -29,12 +31,12 @@ WRITERS = {
 
 
 def _convert(row: Row) -> dict[str, Any]:
-    writer = WRITERS.get(str(row["human_or_machine"]))
+    known = {"type": WRITERS.get(str(row["human_or_machine"])), "table": row.get("table")}
     return {
         "question": text(row, "query", "empty question"),
         "references": texts(row, "label", "no answer"),
         "images": (image(row, "image"),),
-        "meta": {"type": writer} if writer else {},
+        "meta": {name: str(value) for name, value in known.items() if value},
     }
 
 
@@ -53,5 +55,6 @@ CHARTQA = Dataset(
     reward="relaxed_accuracy_exact_years",
     kind="chart",
     columns=("image", "query|question", "label|answer", "human_or_machine|type"),
+    optional_columns=("table",),
     convert=_convert,
 )

@@ -31,6 +31,17 @@ NAMES = {
 
 def tokens(text: str) -> tuple[str, ...]:
     """The words and numbers of `text`, in order; the text itself if it has none."""
+    text, found = _read(text)
+    return tuple(_without_articles([NAMES.get(word, word) for word in found]) or found or [text])
+
+
+def parts(text: str) -> tuple[str, ...]:
+    """As `tokens`, but words stay as they are: no "one" becomes 1, and no article is dropped."""
+    return tuple(_read(text)[1])
+
+
+def _read(text: str) -> tuple[str, list[str]]:
+    """The text in its plainest characters, and what it consists of."""
     text = unicodedata.normalize("NFKC", text.translate(MINUSES)).casefold()
     text = unicodedata.normalize("NFKC", text).strip()
     found: list[str] = []
@@ -42,9 +53,8 @@ def tokens(text: str) -> tuple[str, ...]:
             found.append(sign + _number(match["number"]))
             sign = ""
         else:
-            word = match[0].replace("'", "").replace(".", "")
-            found.append(NAMES.get(word, word))
-    return tuple(_without_articles(found) or found or [text])
+            found.append(match[0].replace("'", "").replace(".", ""))
+    return text, found
 
 
 def _number(text: str) -> str:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 from PIL import Image
@@ -19,6 +19,8 @@ NUM_CANDIDATES = 4
 """Candidates shown per question: right and wrong ones, if there are both."""
 MAX_SIDE = 420
 """Longest side of a card's picture, in pixels; bounds the page's size."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture on a card, at most MAX_SIDE pixels."""
+    """A picture on a card."""
 
     uri: str
     """Data URI."""
@@ -130,15 +132,15 @@ def _choose(said: Mapping[str, Iterable[Said]], count: int) -> list[str]:
     """Questions from all over, those before others on which the voices disagree."""
     disputed = [i for i, voices in said.items() if len({one.right for one in voices}) > 1]
     others = [i for i in said if i not in set(disputed)]
-    chosen = _spread(disputed, count)
-    return [*chosen, *_spread(others, count - len(chosen))]
+    chosen = spread(disputed, count)
+    return [*chosen, *spread(others, count - len(chosen))]
 
 
-def _spread(ids: Sequence[str], count: int) -> list[str]:
-    """`count` of `ids` at equal distances; all if there are fewer."""
-    if len(ids) <= count:
-        return list(ids)
-    return [ids[k * len(ids) // count] for k in range(count)]
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """`count` of `items` at equal distances; all if there are fewer."""
+    if len(items) <= count:
+        return list(items)
+    return [items[k * len(items) // count] for k in range(count)]
 
 
 def _cards(
@@ -152,30 +154,30 @@ def _cards(
 
 
 def _card(part: str, example: Example, said: Sequence[Said]) -> Card:
-    shown = [_picture(image) for image in example.images]
+    shown = [picture(image) for image in example.images]
     return Card(
         example_id=example.id,
         part=part,
         question=example.question,
         choices=example.choices or (),
         references=example.references,
-        pictures=tuple(picture for picture in shown if picture),
+        pictures=tuple(one for one in shown if one),
         said=tuple(said),
     )
 
 
-def _picture(image: bytes) -> Picture | None:
+def picture(image: bytes, side: int = MAX_SIDE) -> Picture | None:
     """A picture as PNG or JPEG, whichever is smaller; None if it does not decode."""
     try:
         with Image.open(io.BytesIO(image)) as opened:
-            picture = opened.convert("RGB")
+            shown = opened.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None  # the card shows the text alone
-    tiny = max(picture.size) <= MAX_SIDE // 2
-    picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    tiny = max(shown.size) <= MAX_SIDE // 2
+    shown.thumbnail((side, side))
     forms = {"png": io.BytesIO(), "jpeg": io.BytesIO()}
-    picture.save(forms["png"], "PNG", optimize=True)
-    picture.save(forms["jpeg"], "JPEG", quality=82)
+    shown.save(forms["png"], "PNG", optimize=True)
+    shown.save(forms["jpeg"], "JPEG", quality=82)
     form = "png" if tiny or forms["png"].tell() <= forms["jpeg"].tell() else "jpeg"
     encoded = base64.b64encode(forms[form].getvalue()).decode("ascii")
     return Picture(f"data:image/{form};base64,{encoded}", tiny)

@@ -14,6 +14,7 @@ from chainsight import __version__, records
 from chainsight.config import PromptStyle
 from chainsight.metrics import is_right
 from chainsight.records import Candidate, Score
+from chainsight.report.answers import Answers, collect_answers
 from chainsight.report.cards import Card, choose_cards
 from chainsight.report.flow import Flow, flows
 from chainsight.stages import STAGES
@@ -60,6 +61,8 @@ class ReportData:
     band: tuple[float, float] | None = None
     """Accuracies between which questions give pairs."""
     cards: tuple[Card, ...] = ()
+    answers: Answers | None = None
+    """The teacher's."""
     decision: Mapping[str, Any] | None = None
     """What `register` wrote."""
 
@@ -70,9 +73,19 @@ class ReportData:
 
 
 def collect(
-    name: str, stages: Mapping[str, StageResult], *, created: datetime | None = None
+    name: str,
+    stages: Mapping[str, StageResult],
+    *,
+    created: datetime | None = None,
+    stopped: Path | None = None,
 ) -> ReportData:
-    """Gather what the finished stages left behind. `created` is the moment of the report, now.
+    """Gather what the finished stages left behind.
+
+    Args:
+        name: the run's.
+        stages: the finished ones.
+        created: the moment of the report; none: now.
+        stopped: where an unfinished `distill` left the answers that came.
 
     Raises:
         RecordError: an artifact's rows cannot be read.
@@ -97,8 +110,13 @@ def collect(
         num_candidates=max(map(len, verdicts), default=0),
         band=_band(ordered),
         cards=choose_cards(folders),
+        answers=collect_answers(folders, _metrics(ordered, "distill"), stopped),
         decision=_json(folders, "decision", "decision.json"),
     )
+
+
+def _metrics(stages: Mapping[str, StageResult], name: str) -> Mapping[str, float]:
+    return stages[name].metrics if name in stages else {}
 
 
 def _versions(stages: Mapping[str, StageResult]) -> dict[str, str]:

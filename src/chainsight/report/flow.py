@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from chainsight.metrics import is_right
+from chainsight.quality.reasons import REASONS
 
 MAX_REASONS = 8
 """Different reasons named per stage; the rarer ones are added up."""
@@ -66,9 +67,8 @@ def _prepare(metrics: Mapping[str, float], folders: Mapping[str, Path]) -> Itera
     yield _flow("prepare", "source rows", "examples and benchmark questions", left, lost)
 
 
-def _distill(metrics: Mapping[str, float], folders: Mapping[str, Path]) -> Iterator[Flow]:
-    reasons = Counter(_column(folders["rationales"], "rejected.parquet", "reason"))
-    lost = {reason.replace("_", " "): count for reason, count in reasons.items()}
+def _distill(metrics: Mapping[str, float], _: Mapping[str, Path]) -> Iterator[Flow]:
+    lost = {reason.replace("_", " "): _count(metrics, f"num_{reason}") for reason in REASONS}
     yield _flow("distill", "examples", "kept rationales", _count(metrics, "num_kept"), lost)
 
 

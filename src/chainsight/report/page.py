@@ -6,6 +6,7 @@ from html import escape
 from chainsight import prompts
 from chainsight.config import PromptStyle
 from chainsight.records import MODES, Score
+from chainsight.report import distillation
 from chainsight.report.cards import Card, Said
 from chainsight.report.data import ReportData, StageResult
 from chainsight.scoring import ALL, headline, is_forgiving
@@ -22,13 +23,14 @@ def build(data: ReportData) -> str:
         _scores(data),
         _curves(data),
         _flow(data),
+        distillation.section(data.answers),
         _costs(data),
         _accuracies(data),
         _cards(data),
         _prompts(data.prompt_style),
         _metrics(data),
     )
-    return document(f"Chainsight: {data.name}", sections)
+    return document(f"Chainsight: {data.name}", sections, distillation.STYLE)
 
 
 def _figure(svg: str) -> str:

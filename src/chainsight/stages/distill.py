@@ -6,94 +6,81 @@ most are errors of the annotation. Every answer is in the ledger before it is ju
 killed run resumes, and another filter costs nothing. Requests to be learned word for word (kind
 `instruct`) are not asked.
 
+Off unless set, as the paper has none of it: `retries` ask again about what is set aside,
+`samples` ask for several rationales at once, `filter` wants more of a rationale than the right
+answer. What they would do is measured all the same (`chainsight.quality`).
+
 Teacher `published`: the rationale that an example brings along (`meta["rationale"]`) is taken for
 the reply and judged alike; nobody is asked and nothing is paid.
 
 Costs are tokens times `distill.price`; for the scripted teacher, what they would have been.
 
-Files: `rationales.parquet` (kept) and `rejected.parquet` (with `reason`), in example order.
+Files: `rationales.parquet` (kept), `rejected.parquet` (with `reason`), both in example order, and
+`quality.json` (`chainsight.quality.tally`), last: where it is, the others are complete. A stage
+that stops leaves all three for the report, of the answers that came.
 """
 
-import logging
-import math
+import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from chainsight import answers, records
+from chainsight import answers, records, stored
 from chainsight.config import DistillSection
-from chainsight.context import Context, Turn
-from chainsight.decision import dataset_of
+from chainsight.context import Context
 from chainsight.demo import rationales as script
 from chainsight.demo import teacher as scripted
-from chainsight.errors import RecordError, StoreError, TeacherError
+from chainsight.errors import StoreError, TeacherError
 from chainsight.metrics import judging
+from chainsight.quality import tally
+from chainsight.quality.measures import measure, objection
+from chainsight.quality.reasons import ASKED_AGAIN, PAPER
+from chainsight.quality.tally import Tally
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
-from chainsight.teacher import asking, batches
-from chainsight.teacher.cost import Budget, budget_of, price_of
+from chainsight.teacher.cost import price_of
 from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
-from chainsight.teacher.ledger import Ledger, open_ledger
+from chainsight.teacher.ledger import Entry, Ledger, open_ledger
 from chainsight.teacher.reply import Reply
-from chainsight.teacher.request import Question, first, request_key
-from chainsight.teacher.turns import turn
+from chainsight.teacher.rounds import Rounds
 
-log = logging.getLogger(__name__)
-
-NOT_SENT = ""
 PUBLISHED = "published"
 PUBLISHED_HINT = "take a dataset that brings rationales (sharegpt4o_sft), or choose another teacher"
 NOBODY_ASKED = {"num_asked": 0.0, "num_from_ledger": 0.0}
-REASONS = ("mismatch", "no_marker", "truncated", "refusal", "empty", "failed", "unpublished")
-"""Why a rationale is set aside. `failed`: the teacher gave no answer; `unpublished`: the teacher is
-`published`, and the example brings no rationale."""
+TOLD = {"teacher", "teacher_model", "mode", "samples", "retries", "retry_temperature", "filter"}
+"""Settings that `quality.json` repeats."""
 REFUSALS = ("i'm sorry", "i am sorry", "sorry,", "i can't", "i cannot", "i'm unable")
 """How a refusal starts that the endpoint does not mark as one."""
+
+Tries = Iterator[tuple[Example, list[Rationale]]]
+"""Each example with the judged answers to its questions, in the order in which they were asked."""
 
 
 def run(
     config: DistillSection, *, examples: Path, rationales: Path, context: Context
 ) -> dict[str, float]:
-    """Ask for what the ledger lacks, judge all answers, write both files.
+    """Ask for what the ledger lacks, judge all answers, write all files.
 
     Raises:
         TeacherError: no teacher, no money, too many failures, or not one rationale kept.
     """
     rows = examples / "examples.parquet"
     if config.teacher == PUBLISHED:
-        judged = [judge_published(example, config) for example in _questions(rows)]
-        return _finish(config, judged, rationales, hint=PUBLISHED_HINT) | NOBODY_ASKED
-    with (
-        _endpoints(config) as endpoints,
-        open_ledger(_ledger(context, config, endpoints[0]), context.shelf) as ledger,
-    ):
-        keys = [_key(config, endpoints[0], example) for example in _questions(rows)]
-        num_asked = _ask_open(config, endpoints, ledger, rows=rows, keys=keys, context=context)
-        num_known = sum(key in ledger for key in set(keys)) - num_asked
-        judged = list(_judge_all(config, rows, keys, ledger))
-    hint = f"look at the answers in {ledger.where}, or choose another teacher"
-    counts = {"num_asked": num_asked, "num_from_ledger": num_known}
-    return _finish(config, judged, rationales, hint) | counts
-
-
-def _questions(rows: Path) -> Iterator[Example]:
-    """The examples that are questions, in order."""
-    return (e for e in records.read(rows, Example) if e.kind != "instruct")
-
-
-def _finish(
-    config: DistillSection, judged: list[Rationale], rationales: Path, hint: str
-) -> dict[str, float]:
-    kept = [row for row in judged if not row.reason]
-    rejected = [row for row in judged if row.reason]
-    _check(config, judged, hint)
-    records.write(rationales / "rationales.parquet", kept, Rationale)
-    records.write(rationales / "rejected.parquet", rejected, Rationale)
-    return _summary(judged)
+        judged = ((example, [judge_published(example, config)]) for example in _questions(rows))
+        return _write(config, judged, rationales, PUBLISHED_HINT) | NOBODY_ASKED
+    with _rounds(config, rows, context) as (rounds, ledger):
+        try:
+            rounds.ask(partial(_is_asked_again, config))
+        except TeacherError as error:
+            _write(config, _judge_all(config, rounds), rationales, stopped=str(error))
+            raise
+        hint = f"look at the answers in {ledger.where}, or choose another teacher"
+        return _write(config, _judge_all(config, rounds), rationales, hint) | rounds.counts()
 
 
 def run_shard(config: DistillSection, *, examples: Path, context: Context) -> None:
@@ -107,16 +94,11 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
     """
     if config.teacher == PUBLISHED:
         return
-    rows, shard = examples / "examples.parquet", context.shard
+    shard = context.shard
     share = config.budget_usd and config.budget_usd / shard.count
     config = config.model_copy(update={"budget_usd": share})
-    with (
-        _endpoints(config) as endpoints,
-        open_ledger(_ledger(context, config, endpoints[0]), context.shelf) as ledger,
-    ):
-        keys = [_key(config, endpoints[0], example) for example in _questions(rows)]
-        own = [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
-        _ask_open(config, endpoints, ledger, rows=rows, keys=own, context=context)
+    with _rounds(config, examples / "examples.parquet", context) as (rounds, ledger):
+        rounds.ask(partial(_is_asked_again, config))
         if not ledger.flush():
             raise StoreError(
                 f"distill: the answers of shard {shard.number}/{shard.count} are in "
@@ -124,8 +106,26 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
             )
 
 
+def _questions(rows: Path) -> Iterator[Example]:
+    """The examples that are questions, in order; an image is read when it is looked at."""
+    return (e for e in stored.examples(rows) if e.kind != "instruct")
+
+
+@contextmanager
+def _rounds(
+    config: DistillSection, rows: Path, context: Context
+) -> Iterator[tuple[Rounds, Ledger]]:
+    """The questions about all examples, and the ledger that has their answers."""
+    with _endpoints(config) as endpoints:
+        folder = _ledger(context, config, endpoints[0])
+        with open_ledger(folder, context.shelf) as ledger:
+            questions = partial(_questions, rows)
+            yield Rounds(config, endpoints, ledger, questions, context, folder), ledger
+
+
 @contextmanager
 def _endpoints(config: DistillSection) -> Iterator[tuple[Endpoint, ...]]:
+    """The places to ask; the first names the teacher."""
     if config.teacher != "scripted":
         yield resolve(config, os.environ)
         return
@@ -140,101 +140,56 @@ def _ledger(context: Context, config: DistillSection, endpoint: Endpoint) -> Pat
     return context.ledger / digest[:12]
 
 
-def _key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
-    """The request's address, `NOT_SENT` for an image that cannot be sent."""
-    try:
-        return request_key(config, endpoint.identity, example)
-    except RecordError as error:
-        log.warning("%s: not asked: %s", example.id, error)
-        return NOT_SENT
-
-
-# --- asking ----------------------------------------------------------------------------------
-
-
-def _ask_open(
-    config: DistillSection,
-    endpoints: tuple[Endpoint, ...],
-    ledger: Ledger,
-    *,
-    rows: Path,
-    keys: list[str],
-    context: Context,
-) -> int:
-    """Ask what has no recorded answer; return how many answers came."""
-    requests = set(keys) - {NOT_SENT}
-    if all(key in ledger for key in requests):
-        return 0
-    with turn(context.claim, ledger, requests) as mine:
-        known = sum(key in ledger for key in requests)
-        budget = _budget(config, ledger, keys)
-        with context.progress.task("distill", len(requests), "question", done=known) as task:
-            if config.mode == "batch":
-                asked: asking.Asked = batches.ask(
-                    config,
-                    endpoints[0],
-                    ledger,
-                    lambda: _open_questions(config, ledger, rows, keys, mine),
-                    budget=budget,
-                    folder=_ledger(context, config, endpoints[0]),
-                    shelf=context.shelf,
-                    task=task,
-                )
-            else:
-                asked = asking.ask(
-                    config,
-                    endpoints,
-                    ledger,
-                    _open_questions(config, ledger, rows, keys, mine),
-                    budget=budget,
-                    total=len(keys),
-                    task=task,
-                )
-    return asked.num_asked
-
-
-def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:
-    """The budget less what the recorded answers to these questions have cost."""
-    budget = budget_of(config, len(keys))
-    for key in dict.fromkeys(keys):
-        if entry := ledger.get(key):
-            budget.add(Reply.of(entry.response).cost_usd(price_of(config), batch=entry.batch))
-    return budget
-
-
-def _open_questions(
-    config: DistillSection, ledger: Ledger, rows: Path, keys: list[str], mine: Turn
-) -> Iterator[Question]:
-    """Read images as they are wanted; two rows that ask the same are asked once."""
-    taken = set()
-    for key, example in zip(keys, _questions(rows), strict=True):
-        if key != NOT_SENT and key not in ledger and key not in taken:
-            mine.check()
-            taken.add(key)
-            yield Question(key, example, first(config))
+def _is_asked_again(config: DistillSection, example: Example, entry: Entry) -> bool:
+    return judge_entry(example, entry, config).reason in ASKED_AGAIN
 
 
 # --- judging ---------------------------------------------------------------------------------
 
 
-def _judge_all(
-    config: DistillSection, rows: Path, keys: list[str], ledger: Ledger
-) -> Iterator[Rationale]:
-    paid = set()
-    for key, example in zip(keys, _questions(rows), strict=True):
-        entry = ledger.get(key)
-        rationale = judge(example, Reply.of(entry.response) if entry else None, config)
-        yield replace(rationale, cost_usd=0.0) if key in paid else rationale
-        paid.add(key)
+def _judge_all(config: DistillSection, rounds: Rounds) -> Tries:
+    """What the ledger has on each example; an answer that two rows share is paid by the first."""
+    paid: set[str] = set()
+    for example, answered in rounds.answers():
+        tries = []
+        for variant, key, entry in answered:
+            row = replace(judge_entry(example, entry, config), variant=variant)
+            tries.append(replace(row, cost_usd=0.0) if key in paid else row)
+            paid.add(key)
+        yield example, tries
 
 
-def judge(example: Example, reply: Reply | None, config: DistillSection) -> Rationale:
+def judge_entry(example: Example, entry: Entry, config: DistillSection) -> Rationale:
+    """The rationale in a recorded answer. Pure."""
+    replies = Reply.all(entry.response)
+    return elect([judge(example, reply, config, batch=entry.batch) for reply in replies])
+
+
+def elect(rows: Sequence[Rationale]) -> Rationale:
+    """The one of several samples that stands for all: if most end in the right answer, the first
+    of these that the filter keeps, which is as good a draw as a single one. Pure.
+    """
+    right = [row for row in rows if row.reason not in PAPER]
+    if 2 * len(right) > len(rows):
+        chosen = next((row for row in right if not row.reason), right[0])
+    elif right:
+        chosen = replace(right[0], reason="minority")
+    else:
+        commonest = Counter(row.reason for row in rows).most_common(1)[0][0]
+        chosen = next(row for row in rows if row.reason == commonest)
+    return replace(chosen, num_samples=len(rows), num_right=len(right))
+
+
+def judge(
+    example: Example, reply: Reply | None, config: DistillSection, *, batch: bool = False
+) -> Rationale:
     """The rationale in `reply`, with the reason why it is set aside if it is. Pure."""
     named = config.teacher in ("scripted", PUBLISHED)
     teacher = config.teacher if named else config.teacher_model
     if reply is None:
         return Rationale(example.id, "", "", "empty", teacher, 0, 0, 0.0, reason="failed")
     found = answers.extract(reply.text, truncated=reply.finish_reason == "length")
+    measures = measure(example, _parts(reply.text)[0], found.value)
     return Rationale(
         example_id=example.id,
         text=reply.text,
@@ -243,8 +198,11 @@ def judge(example: Example, reply: Reply | None, config: DistillSection) -> Rati
         teacher=teacher,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
-        cost_usd=reply.cost_usd(price_of(config)),
-        reason=_reason(example, reply, found),
+        cost_usd=reply.cost_usd(price_of(config), batch=batch),
+        reason=_reason(example, reply, found) or objection(measures, config.filter),
+        detail=reply.refusal or reply.error,
+        batch=batch,
+        **vars(measures),
     )
 
 
@@ -257,9 +215,11 @@ def judge_published(example: Example, config: DistillSection) -> Rationale:
 
 
 def _reason(example: Example, reply: Reply, found: answers.Answer) -> str:
-    """Why a reply is set aside, "" if it is kept."""
+    """Why the paper's filter sets a reply aside, "" if it does not."""
     thought, conclusion = _parts(reply.text)
     checks = {
+        "filtered": reply.finish_reason == "content_filter",
+        "unanswerable": bool(reply.error),
         "refusal": _refuses(reply, found),
         "truncated": reply.finish_reason == "length",
         "empty": found.status == "empty" or (found.status == "marker" and not thought),
@@ -271,10 +231,8 @@ def _reason(example: Example, reply: Reply, found: answers.Answer) -> str:
 
 
 def _refuses(reply: Reply, found: answers.Answer) -> bool:
-    if reply.refusal or reply.finish_reason == "content_filter":
-        return True
     said = reply.text.strip().lower().replace("\u2019", "'")
-    return found.status != "marker" and said.startswith(REFUSALS)
+    return bool(reply.refusal) or (found.status != "marker" and said.startswith(REFUSALS))
 
 
 def _parts(text: str) -> tuple[str, str]:
@@ -284,30 +242,53 @@ def _parts(text: str) -> tuple[str, str]:
     return text[:start].strip(), text[end:].strip()
 
 
-# --- counting --------------------------------------------------------------------------------
+# --- writing ---------------------------------------------------------------------------------
 
 
-def _summary(judged: list[Rationale]) -> dict[str, float]:
-    reasons = Counter(row.reason or "kept" for row in judged)
-    counts = {f"num_{reason}": float(reasons[reason]) for reason in ("kept", *REASONS)}
-    return counts | {
-        "num_examples": float(len(judged)),
-        "keep_rate": reasons["kept"] / len(judged),
-        "prompt_tokens": float(sum(row.prompt_tokens for row in judged)),
-        "completion_tokens": float(sum(row.completion_tokens for row in judged)),
-        "cost_usd": math.fsum(row.cost_usd for row in judged),
-        **status_rates((dataset_of(row.example_id), row.status) for row in judged),
+def _write(
+    config: DistillSection, tries: Tries, folder: Path, hint: str = "", stopped: str = ""
+) -> dict[str, float]:
+    """Write the files row by row, and count.
+
+    Raises:
+        TeacherError: too many questions have no answer, or no rationale is kept.
+    """
+    found, num_open = Tally(), 0
+    with (
+        records.Writer(folder / "rationales.parquet", Rationale) as kept,
+        records.Writer(folder / "rejected.parquet", Rationale) as rejected,
+    ):
+        for example, rows in tries:
+            if stopped and not rows:
+                num_open += 1
+                continue
+            *before, last = rows or [judge(example, None, config)]
+            for row in (*(replace(row, superseded=True) for row in before), last):
+                (rejected if row.reason else kept).add(row)
+                found.add(example.dataset, row)
+    problem = stopped or _problem(config, found.all.reasons, hint)
+    told = {
+        "stopped": problem,
+        "num_open": num_open,
+        "settings": config.model_dump(mode="json", include=TOLD),
+        **found.to_json(),
     }
+    (folder / tally.FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    if problem and not stopped:
+        raise TeacherError(problem)
+    return {} if stopped else found.metrics() | status_rates(found.statuses())
 
 
-def _check(config: DistillSection, judged: list[Rationale], hint: str) -> None:
-    reasons = Counter(row.reason or "kept" for row in judged)
-    if reasons["failed"] > config.max_failed_rate * len(judged):
-        raise TeacherError(
-            f"distill: {reasons['failed']} of {len(judged)} questions got no answer, more than "
+def _problem(config: DistillSection, reasons: Counter[str], hint: str) -> str:
+    """Why the answers will not do, "" if they will."""
+    num_failed, total = reasons["failed"], reasons.total()
+    if num_failed > config.max_failed_rate * total:
+        return (
+            f"distill: {num_failed} of {total} questions got no answer, more than "
             f"distill.max_failed_rate {config.max_failed_rate:g} allows; run again to ask them "
             "again (answers are kept), or allow more"
         )
-    if not reasons["kept"]:
-        found = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items())) or "no examples"
-        raise TeacherError(f"distill: not one rationale was kept ({found}); {hint}")
+    if reasons[""]:
+        return ""
+    found = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items())) or "no examples"
+    return f"distill: not one rationale was kept ({found}); {hint}"

@@ -43,9 +43,18 @@ class Reply:
 
         Never fails: the answer has been paid and stays in the ledger.
         """
+        return cls.all(response)[0]
+
+    @classmethod
+    def all(cls, response: dict[str, Any]) -> "tuple[Reply, ...]":
+        """As `of`, of every sample; each has the tokens of the whole response."""
         if not response["choices"]:
-            return cls._of_error(response["error"])
-        choice = response["choices"][0]
+            return (cls._of_error(response["error"]),)
+        choices = [one for one in response["choices"] if isinstance(one.get("message"), dict)]
+        return tuple(cls._of_choice(choice, response) for choice in choices)
+
+    @classmethod
+    def _of_choice(cls, choice: dict[str, Any], response: dict[str, Any]) -> "Reply":
         message = choice["message"]
         usage = response.get("usage")
         usage = usage if isinstance(usage, dict) else {}

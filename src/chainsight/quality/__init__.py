@@ -1,0 +1,1 @@
+"""What is measured of a rationale beyond its answer, and what may be asked of it."""

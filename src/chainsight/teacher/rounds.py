@@ -1,0 +1,152 @@
+"""The questions about all examples, round by round: one about each, then retries about some."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from chainsight.config import DistillSection
+from chainsight.context import Context, Turn
+from chainsight.errors import RecordError
+from chainsight.records import Example
+from chainsight.teacher import asking, batches
+from chainsight.teacher.cost import Budget, budget_of, price_of
+from chainsight.teacher.endpoint import Endpoint
+from chainsight.teacher.ledger import Entry, Ledger
+from chainsight.teacher.reply import Reply
+from chainsight.teacher.request import Question, Variant, first, request_key
+from chainsight.teacher.turns import turn
+
+log = logging.getLogger(__name__)
+
+NOT_SENT = ""
+Answered = tuple[int, str, Entry]
+"""The number of a round, the request, and its answer."""
+
+
+class Rounds:
+    """The requests of each round, in the order of the examples, and their answers."""
+
+    def __init__(
+        self,
+        config: DistillSection,
+        endpoints: Sequence[Endpoint],
+        ledger: Ledger,
+        examples: Callable[[], Iterator[Example]],
+        context: Context,
+        folder: Path,
+    ) -> None:
+        """`examples` gives the same ones each time; `folder` is the ledger's."""
+        self._config, self._endpoints, self._ledger = config, tuple(endpoints), ledger
+        self._examples, self._context, self._folder = examples, context, folder
+        self._rounds: list[list[str]] = []
+        """Of each round a request for each example, `NOT_SENT` where there is none."""
+        self._num_asked = 0
+
+    def ask(self, again: Callable[[Example, Entry], bool]) -> None:
+        """Ask about each example, then up to `retries` times about those that need it `again`.
+
+        Raises:
+            TeacherError: why the asking stopped.
+        """
+        for number in range(self._config.retries + 1):
+            retry = Variant(number, self._config.retry_temperature)
+            keys = self._retried(retry, again) if number else self._all()
+            if number and not any(keys):
+                return
+            self._rounds.append(keys)
+            self._ask_open(keys, retry if number else first(self._config))
+
+    def counts(self) -> dict[str, float]:
+        """How many answers were asked for now, and how many came from elsewhere or before."""
+        answered = sum(key in self._ledger for key in set(chain(*self._rounds)))
+        return {
+            "num_asked": float(self._num_asked),
+            "num_from_ledger": float(answered - self._num_asked),
+        }
+
+    def answers(self) -> Iterator[tuple[Example, list[Answered]]]:
+        """The answers about each example, in the order of the rounds."""
+        for number, example in enumerate(self._examples()):
+            found = [
+                (variant, keys[number], entry)
+                for variant, keys in enumerate(self._rounds)
+                if (entry := self._ledger.get(keys[number]))
+            ]
+            yield example, found
+
+    def _all(self) -> list[str]:
+        """The first round; equal questions fall into one shard."""
+        shard = self._context.shard
+        keys = [self._key(example, first(self._config)) for example in self._examples()]
+        return [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
+
+    def _retried(self, retry: Variant, again: Callable[[Example, Entry], bool]) -> list[str]:
+        keys = []
+        for key, example in zip(self._rounds[-1], self._examples(), strict=True):
+            entry = self._ledger.get(key)
+            wanted = entry is not None and again(example, entry)
+            keys.append(self._key(example, retry) if wanted else NOT_SENT)
+        return keys
+
+    def _key(self, example: Example, variant: Variant) -> str:
+        """The request's address, `NOT_SENT` for an image that cannot be sent."""
+        try:
+            return request_key(self._config, self._endpoints[0].identity, example, variant)
+        except RecordError as error:
+            log.warning("%s: not asked: %s", example.id, error)
+            return NOT_SENT
+
+    def _ask_open(self, keys: list[str], variant: Variant) -> None:
+        """Ask what has no recorded answer."""
+        config, ledger, context = self._config, self._ledger, self._context
+        requests = set(keys) - {NOT_SENT}
+        if all(key in ledger for key in requests):
+            return
+        title = f"distill, retry {variant.number}" if variant.number else "distill"
+        with turn(context.claim, ledger, requests) as mine:
+            known = sum(key in ledger for key in requests)
+            budget = self._budget()
+            with context.progress.task(title, len(requests), "question", done=known) as task:
+                if config.mode == "batch":
+                    asked: asking.Asked = batches.ask(
+                        config,
+                        self._endpoints[0],
+                        ledger,
+                        lambda: self._open_questions(keys, variant, mine),
+                        budget=budget,
+                        folder=self._folder,
+                        shelf=context.shelf,
+                        task=task,
+                    )
+                else:
+                    asked = asking.ask(
+                        config,
+                        self._endpoints,
+                        ledger,
+                        self._open_questions(keys, variant, mine),
+                        budget=budget,
+                        total=len(keys),
+                        task=task,
+                    )
+        self._num_asked += asked.num_asked
+
+    def _budget(self) -> Budget:
+        """The budget less what the recorded answers to all these questions have cost."""
+        budget = budget_of(self._config, len(self._rounds[0]))
+        for key in dict.fromkeys(chain(*self._rounds)):
+            if entry := self._ledger.get(key):
+                reply = Reply.of(entry.response)
+                budget.add(reply.cost_usd(price_of(self._config), batch=entry.batch))
+        return budget
+
+    def _open_questions(
+        self, keys: Sequence[str], variant: Variant, mine: Turn
+    ) -> Iterator[Question]:
+        """Read images as they are wanted; two rows that ask the same are asked once."""
+        taken = set()
+        for key, example in zip(keys, self._examples(), strict=True):
+            if key != NOT_SENT and key not in self._ledger and key not in taken:
+                mine.check()
+                taken.add(key)
+                yield Question(key, example, variant)

@@ -15,9 +15,9 @@ Files: `rationales.parquet` (kept) and `rejected.parquet` (with `reason`), in ex
 """
 
 import asyncio
-import logging
 import math
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,20 +31,19 @@ from chainsight.context import Context, Progress
 from chainsight.decision import dataset_of
 from chainsight.demo import rationales as script
 from chainsight.demo import teacher as scripted
-from chainsight.errors import RecordError, TeacherError
+from chainsight.errors import ConfigError, TeacherError
 from chainsight.metrics import judging
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
 from chainsight.teacher.asking import Asking
 from chainsight.teacher.cost import Budget, budget_of, price_of
-from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
+from chainsight.teacher.endpoint import NO_KEY, Endpoint, identity, resolve
+from chainsight.teacher.estimate import Estimate, estimate
 from chainsight.teacher.ledger import Ledger, open_ledger
 from chainsight.teacher.reply import Reply
-from chainsight.teacher.request import Question, first, request_key
+from chainsight.teacher.request import Question, first
+from chainsight.teacher.survey import NOT_SENT, Survey
 
-log = logging.getLogger(__name__)
-
-NOT_SENT = ""
 PUBLISHED = "published"
 PUBLISHED_HINT = "take a dataset that brings rationales (sharegpt4o_sft), or choose another teacher"
 NOBODY_ASKED = {"num_asked": 0.0, "num_from_ledger": 0.0}
@@ -69,18 +68,63 @@ def run(
         return _finish(config, judged, rationales, hint=PUBLISHED_HINT) | NOBODY_ASKED
     with (
         _endpoint(config) as endpoint,
-        open_ledger(_ledger_path(context, config, endpoint)) as ledger,
+        open_ledger(_ledger_path(context, config, endpoint.identity)) as ledger,
     ):
         for path in sorted(context.work.glob("answers-*.jsonl")):
             ledger.adopt(path)
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
+        survey = Survey(config, endpoint.identity, ledger)
+        keys = [survey.add(example) for example in _questions(rows)]
         num_known = sum(key in ledger for key in set(keys))
-        progress = context.progress
+        progress, forecast = context.progress, estimate(config, survey)
+        progress.say(f"distill: {forecast.line()}")
         num_asked = _ask_open(config, endpoint, ledger, rows=rows, keys=keys, progress=progress)
         judged = list(_judge_all(config, rows, keys, ledger))
     hint = f"look at the answers in {ledger.path}, or choose another teacher"
     counts = {"num_asked": num_asked, "num_from_ledger": num_known}
-    return _finish(config, judged, rationales, hint) | counts
+    return _finish(config, judged, rationales, hint) | counts | forecast.metrics()
+
+
+def preview(
+    config: DistillSection, *, examples: Path, context: Context, probe: int = 0
+) -> Estimate:
+    """What the questions that have no answer yet will cost; `probe` of them are asked first.
+
+    Without a probe nobody is asked, and no key is needed.
+
+    Raises:
+        ConfigError: a teacher that nobody asks.
+        TeacherError: as `run`, of a probe.
+    """
+    if config.teacher == PUBLISHED:
+        raise ConfigError("distill.teacher is published: nobody is asked, and nothing is paid")
+    rows, who = examples / "examples.parquet", _identity(config)
+    with open_ledger(_ledger_path(context, config, who)) as ledger:
+        survey = Survey(config, who, ledger, sample=probe)
+        keys = _surveyed(survey, rows, context.progress)
+        chosen = survey.chosen()
+        if not chosen:
+            return estimate(config, survey)
+        left = config.budget_usd and config.budget_usd - survey.spent_usd
+        now = config.model_copy(update={"mode": "sync", "budget_usd": left})
+        own = [key if key in chosen else NOT_SENT for key in keys]
+        start = time.monotonic()
+        with _endpoint(now) as endpoint:
+            _ask_open(now, endpoint, ledger, rows=rows, keys=own, progress=context.progress)
+        rounds = math.ceil(len(chosen) / config.concurrency)
+        for key in chosen:
+            survey.learn(key)
+        return estimate(config, survey, seconds=(time.monotonic() - start) / rounds)
+
+
+def _surveyed(survey: Survey, rows: Path, progress: Progress) -> list[str]:
+    with records.open_file(rows) as file:
+        total = file.metadata.num_rows
+    keys = []
+    with progress.task("estimate", total, "question") as task:
+        for example in _questions(rows):
+            keys.append(survey.add(example))
+            task.advance()
+    return keys
 
 
 def _questions(rows: Path) -> Iterator[Example]:
@@ -114,7 +158,8 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
     config = config.model_copy(update={"budget_usd": share})
     path = context.work / f"answers-{shard.number:03d}.jsonl"
     with _endpoint(config) as endpoint, open_ledger(path) as ledger:
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
+        survey = Survey(config, endpoint.identity, ledger)
+        keys = [survey.add(example) for example in _questions(rows)]
         own = [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
         _ask_open(config, endpoint, ledger, rows=rows, keys=own, progress=context.progress)
 
@@ -124,25 +169,22 @@ def _endpoint(config: DistillSection) -> Iterator[Endpoint]:
     if config.teacher != "scripted":
         yield resolve(config, os.environ)[0]
         return
-    rate = config.scripted_error_rate
-    with scripted.serve(error_rate=rate) as handle:
-        yield Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY)
+    with scripted.serve(error_rate=config.scripted_error_rate) as handle:
+        yield Endpoint(_identity(config), handle.url, NO_KEY)
 
 
-def _ledger_path(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
+def _identity(config: DistillSection) -> str:
+    """Who answers, for the ledger."""
+    if config.teacher == "scripted":
+        return f"scripted {script.digest()} {config.scripted_error_rate:g}"
+    return identity(config, os.environ)
+
+
+def _ledger_path(context: Context, config: DistillSection, who: str) -> Path:
     """A file per teacher, so that runs with different teachers do not wait for each other."""
     kind = config.teacher if config.teacher in ("openai", "scripted") else "endpoint"
-    digest = sha256(f"{endpoint.identity}\n{config.teacher_model}".encode()).hexdigest()
+    digest = sha256(f"{who}\n{config.teacher_model}".encode()).hexdigest()
     return context.ledger / f"{kind}-{digest[:12]}.jsonl"
-
-
-def _key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
-    """The request's address, `NOT_SENT` for an image that cannot be sent."""
-    try:
-        return request_key(config, endpoint.identity, example)
-    except RecordError as error:
-        log.warning("%s: not asked: %s", example.id, error)
-        return NOT_SENT
 
 
 # --- asking ----------------------------------------------------------------------------------

@@ -18,6 +18,14 @@ def known_price(config: DistillSection) -> Price | None:
     return config.price or (known.price if known else None)
 
 
+def source_of(config: DistillSection) -> str:
+    """Who says what the teacher charges, and when it was said."""
+    known = listed(config)
+    if config.price:
+        return "distill.price"
+    return f"{known.source} of {known.seen}" if known else "not known"
+
+
 def price_of(config: DistillSection) -> Price:
     """Likewise, and nothing where nobody knows."""
     return known_price(config) or FREE

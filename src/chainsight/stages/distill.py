@@ -15,6 +15,7 @@ Files: `rationales.parquet` (kept) and `rejected.parquet` (with `reason`), in ex
 """
 
 import asyncio
+import logging
 import math
 import os
 import time
@@ -31,7 +32,7 @@ from chainsight.context import Context, Progress
 from chainsight.decision import dataset_of
 from chainsight.demo import rationales as script
 from chainsight.demo import teacher as scripted
-from chainsight.errors import ConfigError, TeacherError
+from chainsight.errors import ConfigError, RecordError, TeacherError
 from chainsight.metrics import judging
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
@@ -41,9 +42,12 @@ from chainsight.teacher.endpoint import NO_KEY, Endpoint, identity, resolve
 from chainsight.teacher.estimate import Estimate, estimate
 from chainsight.teacher.ledger import Ledger, open_ledger
 from chainsight.teacher.reply import Reply
-from chainsight.teacher.request import Question, first
-from chainsight.teacher.survey import NOT_SENT, Survey
+from chainsight.teacher.request import Question, first, request_key
+from chainsight.teacher.survey import Survey
 
+log = logging.getLogger(__name__)
+
+NOT_SENT = ""
 PUBLISHED = "published"
 PUBLISHED_HINT = "take a dataset that brings rationales (sharegpt4o_sft), or choose another teacher"
 NOBODY_ASKED = {"num_asked": 0.0, "num_from_ledger": 0.0}
@@ -72,8 +76,8 @@ def run(
     ):
         for path in sorted(context.work.glob("answers-*.jsonl")):
             ledger.adopt(path)
-        survey = Survey(config, endpoint.identity, ledger)
-        keys = [survey.add(example) for example in _questions(rows)]
+        survey = Survey(config, ledger)
+        keys = [survey.add(_key(config, endpoint.identity, e), e) for e in _questions(rows)]
         num_known = sum(key in ledger for key in set(keys))
         progress, forecast = context.progress, estimate(config, survey)
         progress.say(f"distill: {forecast.line()}")
@@ -99,8 +103,8 @@ def preview(
         raise ConfigError("distill.teacher is published: nobody is asked, and nothing is paid")
     rows, who = examples / "examples.parquet", _identity(config)
     with open_ledger(_ledger_path(context, config, who)) as ledger:
-        survey = Survey(config, who, ledger, sample=probe)
-        keys = _surveyed(survey, rows, context.progress)
+        survey = Survey(config, ledger, sample=probe)
+        keys = _surveyed(config, who, survey, rows, context.progress)
         chosen = survey.chosen()
         if not chosen:
             return estimate(config, survey)
@@ -116,13 +120,15 @@ def preview(
         return estimate(config, survey, seconds=(time.monotonic() - start) / rounds)
 
 
-def _surveyed(survey: Survey, rows: Path, progress: Progress) -> list[str]:
+def _surveyed(
+    config: DistillSection, who: str, survey: Survey, rows: Path, progress: Progress
+) -> list[str]:
     with records.open_file(rows) as file:
         total = file.metadata.num_rows
     keys = []
     with progress.task("estimate", total, "question") as task:
         for example in _questions(rows):
-            keys.append(survey.add(example))
+            keys.append(survey.add(_key(config, who, example), example))
             task.advance()
     return keys
 
@@ -158,8 +164,7 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
     config = config.model_copy(update={"budget_usd": share})
     path = context.work / f"answers-{shard.number:03d}.jsonl"
     with _endpoint(config) as endpoint, open_ledger(path) as ledger:
-        survey = Survey(config, endpoint.identity, ledger)
-        keys = [survey.add(example) for example in _questions(rows)]
+        keys = [_key(config, endpoint.identity, example) for example in _questions(rows)]
         own = [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
         _ask_open(config, endpoint, ledger, rows=rows, keys=own, progress=context.progress)
 
@@ -185,6 +190,15 @@ def _ledger_path(context: Context, config: DistillSection, who: str) -> Path:
     kind = config.teacher if config.teacher in ("openai", "scripted") else "endpoint"
     digest = sha256(f"{who}\n{config.teacher_model}".encode()).hexdigest()
     return context.ledger / f"{kind}-{digest[:12]}.jsonl"
+
+
+def _key(config: DistillSection, who: str, example: Example) -> str:
+    """The request's address, `NOT_SENT` for an image that cannot be sent."""
+    try:
+        return request_key(config, who, example)
+    except RecordError as error:
+        log.warning("%s: not asked: %s", example.id, error)
+        return NOT_SENT
 
 
 # --- asking ----------------------------------------------------------------------------------

@@ -110,8 +110,16 @@ class Budget:
         self.lost_usd += reserved
         self.num_lost += 1
 
+    def told(self) -> str:
+        """What was spent so far, and what all questions will cost at this rate; "" of nothing."""
+        if not self.spent_usd:
+            return ""
+        return f"${self.spent_usd:,.2f} of about ${self._projected():,.2f}"
+
+    def _projected(self) -> float:
+        return self.spent_usd / max(1, self.num_answers) * self.num_questions
+
     def _refusal(self) -> str:
-        each = self.spent_usd / max(1, self.num_answers)
         lost = (
             f" and up to ${self.lost_usd:.4f} on {self.num_lost} without an answer"
             if self.num_lost
@@ -120,7 +128,7 @@ class Budget:
         return (
             f"distill.budget_usd: ${self.limit_usd:.4f} allowed, ${self.spent_usd:.4f} spent on "
             f"{self.num_answers} of {self.num_questions} questions{lost}, and the next one might "
-            f"pass it; all of them would cost about ${each * self.num_questions:.4f}. "
+            f"pass it; all of them would cost about ${self._projected():.4f}. "
             "Raise the budget or take fewer examples"
         )
 

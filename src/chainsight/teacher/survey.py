@@ -1,8 +1,7 @@
-"""One pass over a run's questions before any is asked: addresses, sizes, what is paid already."""
+"""One look at a run's questions before any is asked: what they take, and what is paid already."""
 
 import heapq
 import json
-import logging
 from collections import Counter, defaultdict
 
 from chainsight.config import DistillSection
@@ -11,13 +10,9 @@ from chainsight.records import Example
 from chainsight.teacher.cost import price_of
 from chainsight.teacher.ledger import Entry, Ledger
 from chainsight.teacher.reply import Reply
-from chainsight.teacher.request import Question, body, first, request_key
+from chainsight.teacher.request import Question, body, first
 from chainsight.teacher.sizing import Size, Sizer, size
 
-log = logging.getLogger(__name__)
-
-NOT_SENT = ""
-"""The address of a question that cannot be asked."""
 MEASURED_BODIES = 64
 """Requests that are written out to learn how many bytes they have."""
 LEARNED_ANSWERS = 2000
@@ -27,11 +22,8 @@ LEARNED_ANSWERS = 2000
 class Survey:
     """What `add` has seen of the questions, in order."""
 
-    def __init__(
-        self, config: DistillSection, identity: str, ledger: Ledger, sample: int = 0
-    ) -> None:
-        self._config, self._identity, self._ledger = config, identity, ledger
-        self._sample = sample
+    def __init__(self, config: DistillSection, ledger: Ledger, sample: int = 0) -> None:
+        self._config, self._ledger, self._sample = config, ledger, sample
         self._seen: set[str] = set()
         self._lowest: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self._bodies: list[int] = []
@@ -46,14 +38,11 @@ class Survey:
         self.spent_usd = 0.0
         """On the questions that are answered."""
 
-    def add(self, example: Example) -> str:
-        """Look at one more question; return its address, `NOT_SENT` if it cannot be asked."""
-        try:
-            key = request_key(self._config, self._identity, example)
-        except RecordError as error:
-            log.warning("%s: not asked: %s", example.id, error)
+    def add(self, key: str, example: Example) -> str:
+        """Look at one more question, and return its address as it came; "" is not to be sent."""
+        if not key:
             self.num_unsent += 1
-            return NOT_SENT
+            return key
         if key in self._seen:
             self.num_repeated += 1
             return key

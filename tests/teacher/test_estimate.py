@@ -190,6 +190,17 @@ def test_what_is_spent_is_gone_from_the_budget(ledger: Ledger, surveyed: Any) ->
     assert found.metrics()["estimated_usd"] == pytest.approx(0.26)
 
 
+def test_what_is_left_of_the_budget_is_for_the_open_questions(
+    ledger: Ledger, surveyed: Any
+) -> None:
+    for key in keys(40)[:5]:
+        ledger.record(key, Entry(answer(1000, 100)))  # $0.0325
+    likely = of(surveyed()).usd.likely
+    budget = of(surveyed(budget_usd=0.0325 + likely / 2)).budget
+    assert budget is not None
+    assert (budget.verdict, budget.num_questions) == ("short", 17)  # half of 35
+
+
 # --- time ------------------------------------------------------------------------------------
 
 

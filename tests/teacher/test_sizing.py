@@ -102,7 +102,7 @@ def test_an_answer_without_token_counts_teaches_nothing() -> None:
 
 def test_the_most_is_the_longest_answer_allowed_and_the_densest_text_seen() -> None:
     assert Sizer(CONFIG).most(GUESS) == Size(255, 400, 1024)
-    sizer = taught(CONFIG, (255 + 100, 80), (255 + 300, 80), times=5)
+    sizer = taught(CONFIG, (255 + 300, 80), (255 + 100, 80), times=5)
     assert sizer.most(GUESS) == Size(255, 330, 1024)  # 1.5 times 200, and a tenth
     several = DistillSection(samples=4, temperature=1.0)
     assert Sizer(several).most(GUESS).completion_tokens == 4096

@@ -7,7 +7,7 @@ the answers' headers tell the true ones.
 
 from dataclasses import dataclass
 
-from chainsight.config import DistillSection
+from chainsight.config import DistillSection, Place
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ TIERS_OF = "2024"
 
 def limits_of(config: DistillSection) -> tuple[Limits, ...]:
     """The configuration's own limits; where it has none, OpenAI's tiers for OpenAI's teachers."""
-    places = (config, *config.also)
+    places: tuple[DistillSection | Place, ...] = (config, *config.also)
     requests = [place.requests_per_minute for place in places]
     tokens = [place.tokens_per_minute for place in places]
     if any(requests) or any(tokens):

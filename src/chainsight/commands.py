@@ -14,7 +14,7 @@ from chainsight.stages import STAGES
 
 def of_stage(name: str) -> Callable[..., None]:
     """The command of the stage `name`."""
-    own = {"distill": distill, "evaluate": evaluate}
+    own: dict[str, Callable[..., None]] = {"distill": distill, "evaluate": evaluate}
     return own[name] if name in own else _generated(name)
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from chainsight.console import RunView, headline, number, show_scores
-from chainsight.progress import EventWriter, LineProgress
+from chainsight.progress import EventWriter, LineProgress, TerminalProgress
 
 PAIRED = {"num_pairs": 3.0, "num_paired": 2.0, "num_questions": 4.0}
 
@@ -28,6 +28,19 @@ def test_short_work_is_quiet_in_a_log(capsys: pytest.CaptureFixture[str]) -> Non
     with LineProgress().task("rationales", total=10, unit="rows") as task:
         task.advance(10)
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_to_be_known_now_is_one_line_anywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    LineProgress().say("about $3")
+    assert capsys.readouterr().err == "about $3\n"
+    EventWriter(tmp_path / "events").say("about $3")
+    run, text = view()
+    run.on_event(json.loads((tmp_path / "events").read_text()))
+    terminal = io.StringIO()
+    TerminalProgress(Console(file=terminal)).say("about [$3]")
+    assert (text.getvalue(), terminal.getvalue()) == ("about $3\n", "about [$3]\n")
 
 
 def view() -> tuple[RunView, io.StringIO]:

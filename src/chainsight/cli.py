@@ -4,10 +4,8 @@ Exit codes: 0 done, 1 the run failed, 2 the call or the configuration is wrong.
 """
 
 import importlib.util
-import inspect
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from chainsight import __version__
+from chainsight import __version__, commands
 from chainsight.demo import command as demo
 from chainsight.errors import ChainsightError
 from chainsight.options import AsJson, ConfigPath, Settings, configuration, err, out, print_json
@@ -262,92 +260,12 @@ def _images() -> dict[str, str] | None:
     return {stage: image(stage) for stage in STAGES}
 
 
-def _stage_command(name: str) -> Callable[..., None]:
-    """The command of one stage: CONFIG, a flag per input artifact, --set and --json."""
-
-    def command(
-        config: Path, settings: list[str] | None, as_json: bool, **inputs: str | None
-    ) -> None:
-        from chainsight.console import show_quality, show_stage
-        from chainsight.runner import run_alone
-        from chainsight.runs import quality
-
-        resolved = configuration(config, settings)
-        done, uris = run_alone(name, resolved, {k: v for k, v in inputs.items() if v})
-        if as_json:
-            print_json(
-                {"stage": name, "reused": done.reused, "seconds": done.seconds}
-                | {"metrics": done.metrics, "artifacts": uris}
-            )
-        else:
-            show_stage(out, done, uris)
-            if name == "distill":
-                show_quality(out, quality(resolved.run, done))
-
-    flags: dict[str, Any] = {
-        kind: Annotated[
-            str | None,
-            typer.Option(help="Manifest or store URI; default: the one of CONFIG's own run."),
-        ]
-        for kind in STAGES[name].inputs
-    }
-    annotations = {"config": ConfigPath, "settings": Settings, "as_json": AsJson} | flags
-    defaults = {"settings": None, "as_json": False} | dict.fromkeys(flags)
-    _sign(command, annotations, defaults)
-    command.__doc__ = f"Stage: {STAGES[name].summary}."
-    return command
-
-
-def _sign(function: Callable[..., Any], annotations: dict[str, Any], defaults: Any) -> None:
-    """Give `function` the signature that typer reads flags from."""
-    parameters = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=defaults.get(name, inspect.Parameter.empty),
-            annotation=annotation,
-        )
-        for name, annotation in annotations.items()
-    ]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__annotations__ = annotations
-
-
-def evaluate(
-    config: ConfigPath,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Evaluate these only: a folder, hub id or models:/NAME@ALIAS, as [NAME=]REF."
-        ),
-    ] = None,
-    settings: Settings = None,
-    as_json: AsJson = False,
-    benchmarks: Annotated[str | None, typer.Option(help="Manifest or store URI.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Manifest or store URI.")] = None,
-    aligned: Annotated[str | None, typer.Option(help="Manifest or store URI.")] = None,
-) -> None:
-    """Stage: score base, policy and aligned; or, with --model, any models."""
-    if not model:
-        inputs = {"benchmarks": benchmarks, "policy": policy, "aligned": aligned}
-        _stage_command("evaluate")(config=config, settings=settings, as_json=as_json, **inputs)
-        return
-    from chainsight.console import show_scores
-    from chainsight.runs import evaluate_models
-
-    summary = evaluate_models(configuration(config, settings), model, benchmarks)
-    if as_json:
-        print_json(summary)
-    else:
-        show_scores(out, summary["models"], "Accuracy (± standard error)")
-
-
 app.command("teacher")(demo.teacher)
 app.command("serve")(serving.serve)
 app.command("fetch")(serving.fetch)
 
 for _name in STAGES:
-    app.command(_name)(evaluate if _name == "evaluate" else _stage_command(_name))
+    app.command(_name)(commands.of_stage(_name))
 
 
 app.command("promote")(promotion.promote)

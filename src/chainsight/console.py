@@ -74,6 +74,9 @@ class RunView:
     def _on_end(self, event: Mapping[str, Any]) -> None:  # noqa: ARG002
         self._bars.update(self._current, total=None)
 
+    def _on_say(self, event: Mapping[str, Any]) -> None:
+        self._console.print(event["line"], highlight=False, markup=False, soft_wrap=True)
+
     def _on_done(self, event: Mapping[str, Any]) -> None:
         self._line(event["stage"], event["metrics"], bool(event["reused"]))
 

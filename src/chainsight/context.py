@@ -31,6 +31,10 @@ class Progress(Protocol):
         """Open a piece of work of `total` units, of which a resumed one has `done` behind it."""
         ...
 
+    def say(self, line: str) -> None:
+        """Tell what is to be known now, in one line."""
+        ...
+
 
 class Metrics(Protocol):
     """Where a stage sends curves while it works (`chainsight.tracking` keeps them)."""
@@ -52,6 +56,9 @@ class Silent:
     @contextmanager
     def task(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[Task]:
         yield _SilentTask()
+
+    def say(self, line: str) -> None:
+        return None
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         return None

@@ -89,6 +89,9 @@ class TerminalProgress:
         with bars(self._console) as drawn:
             yield _BarTask(drawn, drawn.add_task(title, total=total, completed=done, unit=unit))
 
+    def say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
 
 class _LineTask:
     """Calls `say(done, note)` at most every `interval` seconds."""
@@ -123,6 +126,9 @@ class LineProgress:
 
         yield _LineTask(say, done, LINE_INTERVAL_SECONDS)
 
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+
 
 class EventWriter:
     """Appends events, one JSON object a line, for the process that follows them."""
@@ -143,6 +149,9 @@ class EventWriter:
 
         yield _LineTask(say, done, EVENT_INTERVAL_SECONDS)
         self.write("end")
+
+    def say(self, line: str) -> None:
+        self.write("say", line=line)
 
 
 def parent_events() -> EventWriter | None:

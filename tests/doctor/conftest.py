@@ -274,7 +274,11 @@ def world(
             "examples": [{**chartqa, "split": "train"}],
             "benchmarks": [{**chartqa, "split": "test"}],
         },
-        "distill": {"teacher_model": "scripted", "budget_usd": 5},
+        "distill": {
+            "teacher_model": "scripted",
+            "price": {"prompt": 5, "completion": 15},
+            "budget_usd": 5,
+        },
         "platform": {"launcher": "trainjob", "nodes": 2, "queue": "gpus", "gpu": "H100"},
     }
     images = {stage: f"registry.test/chainsight-{stage}@{DIGEST}" for stage in ("sft", "distill")}

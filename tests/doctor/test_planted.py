@@ -25,8 +25,9 @@ def test_a_sound_world_passes_every_check_and_nothing_warns(world: World, pod: b
     checks = world.findings()
     assert [check for check in checks if check.level != "ok"] == []
     assert {check.what for check in checks} == {
-        "config", "home", "disk", "store", "dataset", "teacher", "model", "memory", "tracking",
-        "images", "cluster", "secrets", "gpu nodes", "crds", "permissions", "runtime", "queue",
+        "config", "home", "disk", "store", "dataset", "teacher", "price", "model", "memory",
+        "tracking", "images", "cluster", "secrets", "gpu nodes", "crds", "permissions", "runtime",
+        "queue",
     }  # fmt: skip
     assert not (world.folder / "home").exists()  # it looked, and made nothing
 

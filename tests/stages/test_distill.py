@@ -168,6 +168,7 @@ def test_two_rows_that_ask_the_same_are_paid_once(tmp_path: Path) -> None:
 
 def test_progress_counts_what_is_in_the_ledger_as_done(tmp_path: Path) -> None:
     opened: list[tuple[int, int, int]] = []
+    said: list[str] = []
 
     class Watch:
         @contextmanager
@@ -181,6 +182,9 @@ def test_progress_counts_what_is_in_the_ledger_as_done(tmp_path: Path) -> None:
             yield Counting()
             opened.append((total, done, counter["n"]))
 
+        def say(self, line: str) -> None:
+            said.append(line)
+
     for number in (20, 60):
         place = Place(tmp_path, CHARTS[:number])
         output = tmp_path / f"watched{number}"
@@ -190,6 +194,9 @@ def test_progress_counts_what_is_in_the_ledger_as_done(tmp_path: Path) -> None:
         config = DistillSection(teacher="scripted")
         distill.run(config, examples=examples, rationales=output, context=context)
     assert opened == [(20, 0, 20), (60, 20, 40)]
+    assert said[0].startswith("distill: 20 questions to ask, about $0.0")
+    assert "distill: 40 questions to ask" in said[1]
+    assert "; 20 are answered, for $0.0" in said[1]
 
 
 def test_an_image_that_cannot_be_sent_is_a_failed_row(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_no_request_is_sent_that_could_pass_the_budget(
     assert f"{recorded} answers are in {tmp_path}" in str(error)
 
     _, again, error = collect(server.url, charts, tmp_path, budget_usd=limit, **settings)
-    assert (again, len(server.calls)) == (recorded, recorded)
+    assert recorded <= again == len(server.calls) <= recorded + 1  # the most is learned anew
+    assert again * EACH <= limit
     assert error is not None
 
     _, all_of_them, error = collect(server.url, charts, tmp_path, budget_usd=1.0, **settings)

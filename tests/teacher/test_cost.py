@@ -81,3 +81,11 @@ def test_nobody_waits_for_money_that_is_spent() -> None:
 
     with pytest.raises(TeacherError, match=r"\$0\.0060 spent"):
         asyncio.run(ask())
+
+
+def test_what_was_spent_is_told_with_what_all_will_cost() -> None:
+    budget = Budget(None, num_questions=200)
+    assert budget.told() == ""
+    budget.add(0.5)
+    budget.add(1.5)
+    assert budget.told() == "$2.00 of about $200.00"

@@ -7,6 +7,7 @@ from functools import partial
 
 from chainsight.config import RunConfig
 from chainsight.doctor import checkpoints, local, memory, services, tracking
+from chainsight.doctor import price as prices
 from chainsight.doctor import teacher as teachers
 from chainsight.doctor.check import Check, Cluster, Where, fail
 from chainsight.doctor.finished import unless_finished
@@ -58,6 +59,7 @@ def _of_the_stages(
     for source in (*config.prepare.examples, *config.prepare.benchmarks):
         yield Probe("dataset", partial(services.dataset, source, where))
     yield Probe("teacher", partial(teachers.teacher, config.distill, where, spend))
+    yield Probe("price", partial(prices.price, config.distill))
     yield Probe("budget", partial(local.budget, config))
     yield Probe("model", partial(checkpoints.model, config.model, where))
     yield Probe("memory", partial(memory.memory, config, where, _node_labels(config, access)))

@@ -1,7 +1,8 @@
 """What is known of teachers: what they charge, how they count images, and when they end.
 
 Each price is as its source stated it at that date, for answers at once; a batch's are half of it.
-`distill.price` overrides it. OpenAI's page of deprecations gave the ends (cited in October 2026).
+OpenAI's pages were read as others cited them; the ends are from its page of deprecations, as cited
+in October 2026. `distill.price` overrides the list.
 """
 
 import re
@@ -36,7 +37,7 @@ def _usd(prompt: float, completion: float) -> Price:
     return Price(prompt=prompt, completion=completion)
 
 
-PRICING = "OpenAI's pricing page, as cited then"
+PRICING = "OpenAI's pricing page"
 OF_2024, MAY_2026, JUNE_2026 = date(2024, 10, 1), date(2026, 5, 4), date(2026, 6, 21)
 MARCH_2026, OCTOBER_2026 = date(2026, 3, 21), date(2026, 10, 27)
 AUTUMN, DECEMBER, JANUARY = date(2026, 10, 23), date(2026, 12, 11), date(2027, 1, 14)

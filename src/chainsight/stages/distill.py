@@ -21,7 +21,9 @@ that stops leaves all three for the report, of the answers that came.
 """
 
 import json
+import math
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +37,7 @@ from chainsight.config import DistillSection
 from chainsight.context import Context
 from chainsight.demo import rationales as script
 from chainsight.demo import teacher as scripted
-from chainsight.errors import StoreError, TeacherError
+from chainsight.errors import ConfigError, StoreError, TeacherError
 from chainsight.metrics import judging
 from chainsight.quality import tally
 from chainsight.quality.measures import measure, objection
@@ -44,7 +46,8 @@ from chainsight.quality.tally import Tally
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
 from chainsight.teacher.cost import price_of
-from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
+from chainsight.teacher.endpoint import NO_KEY, Endpoint, identity, resolve
+from chainsight.teacher.estimate import Estimate, estimate
 from chainsight.teacher.ledger import Entry, Ledger, open_ledger
 from chainsight.teacher.reply import Reply
 from chainsight.teacher.rounds import Rounds
@@ -73,9 +76,9 @@ def run(
     if config.teacher == PUBLISHED:
         judged = ((example, [judge_published(example, config)]) for example in _questions(rows))
         return _write(config, judged, rationales, PUBLISHED_HINT) | NOBODY_ASKED
-    with _rounds(config, rows, context) as (rounds, ledger):
+    with _endpoints(config) as endpoints, _rounds(config, rows, context) as (rounds, ledger):
         try:
-            rounds.ask(partial(_is_asked_again, config))
+            rounds.ask(endpoints, partial(_is_asked_again, config))
         except TeacherError as error:
             _write(config, _judge_all(config, rounds), rationales, stopped=str(error))
             raise
@@ -97,13 +100,39 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
     shard = context.shard
     share = config.budget_usd and config.budget_usd / shard.count
     config = config.model_copy(update={"budget_usd": share})
-    with _rounds(config, examples / "examples.parquet", context) as (rounds, ledger):
-        rounds.ask(partial(_is_asked_again, config))
+    rows = examples / "examples.parquet"
+    with _endpoints(config) as endpoints, _rounds(config, rows, context) as (rounds, ledger):
+        rounds.ask(endpoints, partial(_is_asked_again, config))
         if not ledger.flush():
             raise StoreError(
                 f"distill: the answers of shard {shard.number}/{shard.count} are in "
                 f"{ledger.where} not yet; run it again when the store answers: none is paid again"
             )
+
+
+def preview(
+    config: DistillSection, *, examples: Path, context: Context, probe: int = 0
+) -> Estimate:
+    """What the questions that have no answer yet will cost; `probe` of them are asked first.
+
+    Without a probe nobody is asked, and no key is needed.
+
+    Raises:
+        ConfigError: a teacher that nobody asks.
+        TeacherError: as `run`, of a probe.
+    """
+    if config.teacher == PUBLISHED:
+        raise ConfigError("distill.teacher is published: nobody is asked, and nothing is paid")
+    now = config.model_copy(update={"mode": "sync"})
+    with _rounds(now, examples / "examples.parquet", context) as (rounds, _):
+        survey = rounds.look(sample=probe)
+        if not probe or not survey.num_open:
+            return estimate(config, survey)
+        start = time.monotonic()
+        with _endpoints(now) as endpoints:
+            asked = rounds.probe(endpoints, survey)
+        waves = math.ceil(asked / config.concurrency)
+        return estimate(config, survey, seconds=(time.monotonic() - start) / waves)
 
 
 def _questions(rows: Path) -> Iterator[Example]:
@@ -116,11 +145,13 @@ def _rounds(
     config: DistillSection, rows: Path, context: Context
 ) -> Iterator[tuple[Rounds, Ledger]]:
     """The questions about all examples, and the ledger that has their answers."""
-    with _endpoints(config) as endpoints:
-        folder = _ledger(context, config, endpoints[0])
-        with open_ledger(folder, context.shelf) as ledger:
-            questions = partial(_questions, rows)
-            yield Rounds(config, endpoints, ledger, questions, context, folder), ledger
+    who = _identity(config)
+    folder = context.ledger / sha256(f"{who}\n{config.teacher_model}".encode()).hexdigest()[:12]
+    questions = partial(_questions, rows)
+    with records.open_file(rows) as file:
+        total = file.metadata.num_rows
+    with open_ledger(folder, context.shelf) as ledger:
+        yield Rounds(config, who, ledger, questions, context, folder, total), ledger
 
 
 @contextmanager
@@ -129,15 +160,15 @@ def _endpoints(config: DistillSection) -> Iterator[tuple[Endpoint, ...]]:
     if config.teacher != "scripted":
         yield resolve(config, os.environ)
         return
-    rate = config.scripted_error_rate
-    with scripted.serve(error_rate=rate) as handle:
-        yield (Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY),)
+    with scripted.serve(error_rate=config.scripted_error_rate) as handle:
+        yield (Endpoint(_identity(config), handle.url, NO_KEY),)
 
 
-def _ledger(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
-    """The folder of the teacher's ledger."""
-    digest = sha256(f"{endpoint.identity}\n{config.teacher_model}".encode()).hexdigest()
-    return context.ledger / digest[:12]
+def _identity(config: DistillSection) -> str:
+    """Who answers, for the ledger."""
+    if config.teacher == "scripted":
+        return f"scripted {script.digest()} {config.scripted_error_rate:g}"
+    return identity(config, os.environ)
 
 
 def _is_asked_again(config: DistillSection, example: Example, entry: Entry) -> bool:

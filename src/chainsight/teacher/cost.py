@@ -18,6 +18,14 @@ def known_price(config: DistillSection) -> Price | None:
     return config.price or (known.price if known else None)
 
 
+def source_of(config: DistillSection) -> str:
+    """Who says what the teacher charges, and when it was said."""
+    known = listed(config)
+    if config.price:
+        return "distill.price"
+    return f"{known.source} of {known.seen}" if known else "not known"
+
+
 def price_of(config: DistillSection) -> Price:
     """Likewise, and nothing where nobody knows."""
     return known_price(config) or FREE
@@ -106,8 +114,16 @@ class Budget:
         self.lost_usd += reserved
         self.num_lost += 1
 
+    def told(self) -> str:
+        """What was spent so far, and what all questions will cost at this rate; "" of nothing."""
+        if not self.spent_usd:
+            return ""
+        return f"${self.spent_usd:,.2f} of about ${self._projected():,.2f}"
+
+    def _projected(self) -> float:
+        return self.spent_usd / max(1, self.num_answers) * self.num_questions
+
     def _refusal(self) -> str:
-        each = self.spent_usd / max(1, self.num_answers)
         lost = (
             f" and up to ${self.lost_usd:.4f} on {self.num_lost} without an answer"
             if self.num_lost
@@ -116,7 +132,7 @@ class Budget:
         return (
             f"distill.budget_usd: ${self.limit_usd:.4f} allowed, ${self.spent_usd:.4f} spent on "
             f"{self.num_answers} of {self.num_questions} questions{lost}, and the next one might "
-            f"pass it; all of them would cost about ${each * self.num_questions:.4f}. "
+            f"pass it; all of them would cost about ${self._projected():.4f}. "
             "Raise the budget or take fewer examples"
         )
 

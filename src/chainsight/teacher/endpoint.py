@@ -79,6 +79,15 @@ def resolve(
     return tuple(_place(config, place, environment, mounted) for place in places)
 
 
+def identity(config: DistillSection, environment: Mapping[str, str]) -> str:
+    """Who answers, for the ledger; to be known without a key.
+
+    Raises:
+        ConfigError: a broken URL.
+    """
+    return _address(_main(config), environment)[0]
+
+
 def _main(config: DistillSection) -> Place:
     shared = Place.model_fields.keys() & type(config).model_fields.keys()
     return Place(**{name: getattr(config, name) for name in shared})

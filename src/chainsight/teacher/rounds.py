@@ -12,9 +12,11 @@ from chainsight.records import Example
 from chainsight.teacher import asking, batches
 from chainsight.teacher.cost import Budget, budget_of, price_of
 from chainsight.teacher.endpoint import Endpoint
+from chainsight.teacher.estimate import estimate
 from chainsight.teacher.ledger import Entry, Ledger
 from chainsight.teacher.reply import Reply
 from chainsight.teacher.request import Question, Variant, first, request_key
+from chainsight.teacher.survey import Survey
 from chainsight.teacher.turns import turn
 
 log = logging.getLogger(__name__)
@@ -30,39 +32,81 @@ class Rounds:
     def __init__(
         self,
         config: DistillSection,
-        endpoints: Sequence[Endpoint],
+        who: str,
         ledger: Ledger,
         examples: Callable[[], Iterator[Example]],
         context: Context,
         folder: Path,
+        total: int,
     ) -> None:
-        """`examples` gives the same ones each time; `folder` is the ledger's."""
-        self._config, self._endpoints, self._ledger = config, tuple(endpoints), ledger
+        """`who` is the teacher's identity; `examples` gives the same `total` ones each time;
+        `folder` is the ledger's."""
+        self._config, self._who, self._ledger = config, who, ledger
         self._examples, self._context, self._folder = examples, context, folder
+        self._total = total
         self._rounds: list[list[str]] = []
         """Of each round a request for each example, `NOT_SENT` where there is none."""
         self._num_asked = 0
+        self._forecast: dict[str, float] = {}
 
-    def ask(self, again: Callable[[Example, Entry], bool]) -> None:
+    def look(self, sample: int = 0) -> Survey:
+        """Read all questions once: their addresses, and what they take.
+
+        `sample` of them may be asked first (`probe`).
+        """
+        survey, shard = Survey(self._config, self._ledger, sample), self._context.shard
+        keys = []
+        with self._context.progress.task("distill, estimate", self._total, "question") as task:
+            for example in self._examples():
+                key = self._key(example, first(self._config))
+                # Equal questions fall into one shard.
+                mine = not key or shard.has(int(key[:8], 16))
+                keys.append(survey.add(key, example) if mine else NOT_SENT)
+                task.advance()
+        self._rounds = [keys]
+        return survey
+
+    def probe(self, endpoints: Sequence[Endpoint], survey: Survey) -> int:
+        """Ask the sample of `survey`, which learns from the answers; return its size.
+
+        Raises:
+            TeacherError: why the asking stopped.
+        """
+        chosen = set(survey.chosen())
+        own = [key if key in chosen else NOT_SENT for key in self._rounds[0]]
+        self._ask_open(endpoints, own, first(self._config))
+        for key in chosen:
+            survey.learn(key)
+        return len(chosen)
+
+    def ask(
+        self, endpoints: Sequence[Endpoint], again: Callable[[Example, Entry], bool]
+    ) -> None:
         """Ask about each example, then up to `retries` times about those that need it `again`.
 
         Raises:
             TeacherError: why the asking stopped.
         """
-        for number in range(self._config.retries + 1):
+        forecast = estimate(self._config, self.look())
+        self._forecast = forecast.metrics()
+        self._context.progress.say(f"distill: {forecast.line()}")
+        self._ask_open(endpoints, self._rounds[0], first(self._config))
+        for number in range(1, self._config.retries + 1):
             retry = Variant(number, self._config.retry_temperature)
-            keys = self._retried(retry, again) if number else self._all()
-            if number and not any(keys):
+            keys = self._retried(retry, again)
+            if not any(keys):
                 return
             self._rounds.append(keys)
-            self._ask_open(keys, retry if number else first(self._config))
+            self._ask_open(endpoints, keys, retry)
 
     def counts(self) -> dict[str, float]:
-        """How many answers were asked for now, and how many came from elsewhere or before."""
+        """How many answers were asked for now, how many came from elsewhere or before, and what
+        was expected."""
         answered = sum(key in self._ledger for key in set(chain(*self._rounds)))
         return {
             "num_asked": float(self._num_asked),
             "num_from_ledger": float(answered - self._num_asked),
+            **self._forecast,
         }
 
     def answers(self) -> Iterator[tuple[Example, list[Answered]]]:
@@ -75,12 +119,6 @@ class Rounds:
             ]
             yield example, found
 
-    def _all(self) -> list[str]:
-        """The first round; equal questions fall into one shard."""
-        shard = self._context.shard
-        keys = [self._key(example, first(self._config)) for example in self._examples()]
-        return [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
-
     def _retried(self, retry: Variant, again: Callable[[Example, Entry], bool]) -> list[str]:
         keys = []
         for key, example in zip(self._rounds[-1], self._examples(), strict=True):
@@ -92,12 +130,12 @@ class Rounds:
     def _key(self, example: Example, variant: Variant) -> str:
         """The request's address, `NOT_SENT` for an image that cannot be sent."""
         try:
-            return request_key(self._config, self._endpoints[0].identity, example, variant)
+            return request_key(self._config, self._who, example, variant)
         except RecordError as error:
             log.warning("%s: not asked: %s", example.id, error)
             return NOT_SENT
 
-    def _ask_open(self, keys: list[str], variant: Variant) -> None:
+    def _ask_open(self, endpoints: Sequence[Endpoint], keys: list[str], variant: Variant) -> None:
         """Ask what has no recorded answer."""
         config, ledger, context = self._config, self._ledger, self._context
         requests = set(keys) - {NOT_SENT}
@@ -111,7 +149,7 @@ class Rounds:
                 if config.mode == "batch":
                     asked: asking.Asked = batches.ask(
                         config,
-                        self._endpoints[0],
+                        endpoints[0],
                         ledger,
                         lambda: self._open_questions(keys, variant, mine),
                         budget=budget,
@@ -122,7 +160,7 @@ class Rounds:
                 else:
                     asked = asking.ask(
                         config,
-                        self._endpoints,
+                        tuple(endpoints),
                         ledger,
                         self._open_questions(keys, variant, mine),
                         budget=budget,

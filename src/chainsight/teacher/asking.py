@@ -132,7 +132,7 @@ class Asking:
         self._is_exhausted = False
         self._num_in_flight = self._num_queued = self._silence = 0
         self._changed = asyncio.Event()
-        self._speed = Speed(budget, total)
+        self._speed = Speed(budget)
         self.asked = Asked()
 
     async def run(self, questions: Iterator[Question]) -> Asked:

@@ -79,9 +79,7 @@ class Rounds:
             survey.learn(key)
         return len(chosen)
 
-    def ask(
-        self, endpoints: Sequence[Endpoint], again: Callable[[Example, Entry], bool]
-    ) -> None:
+    def ask(self, endpoints: Sequence[Endpoint], again: Callable[[Example, Entry], bool]) -> None:
         """Ask about each example, then up to `retries` times about those that need it `again`.
 
         Raises:

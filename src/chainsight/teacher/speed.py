@@ -12,8 +12,8 @@ OVER_SECONDS = 30.0
 class Speed:
     """Speaks every two seconds, of the last half minute."""
 
-    def __init__(self, budget: Budget, total: int) -> None:
-        self._budget, self._total = budget, total
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._num_answers = self._num_tokens = 0
         self._seen: deque[tuple[float, int, int]] = deque()
 
@@ -45,11 +45,8 @@ class Speed:
         parts = [f"{each_second:.1f}/s", f"{_short(each_minute)}{of} tokens/min"]
         if num_limited:
             parts.append(f"{num_limited} x 429")
-        budget = self._budget
-        if budget.spent_usd:
-            forecast = budget.spent_usd / budget.num_answers * self._total
-            parts.append(f"${budget.spent_usd:.2f} of about ${forecast:.2f}")
-        return parts
+        told = self._budget.told()
+        return [*parts, told] if told else parts
 
 
 def _short(number: float) -> str:

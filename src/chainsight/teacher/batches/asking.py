@@ -482,10 +482,12 @@ class Batching:
         ends = [state.expires_at for state in states if state.expires_at]
         num_answered = sum(state.num_completed for state in states)
         num_questions = sum(len(flight.intent.keys) for flight in flights)
+        told = self._budget.told()
         self._task.note(
             f"{len(flights)} batches under way, {num_answered} of {num_questions} answered, "
             f"{_hours(time.monotonic() - self._started)} waited"
             + (f", {_hours(min(ends) - time.time())} left for the first" if ends else "")
+            + (f", {told}" if told else "")
         )
 
 

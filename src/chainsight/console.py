@@ -64,10 +64,11 @@ class RunView:
             completed=event["done"],
             description=title,
             unit=event["unit"],
+            note="",
         )
 
     def _on_at(self, event: Mapping[str, Any]) -> None:
-        self._bars.update(self._current, completed=event["done"])
+        self._bars.update(self._current, completed=event["done"], note=event.get("note", ""))
 
     def _on_end(self, event: Mapping[str, Any]) -> None:  # noqa: ARG002
         self._bars.update(self._current, total=None)

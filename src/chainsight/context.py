@@ -18,6 +18,10 @@ class Task(Protocol):
         """Count `count` more units as done."""
         ...
 
+    def note(self, text: str) -> None:
+        """Say something short about it, in place of what was said before."""
+        ...
+
 
 class Progress(Protocol):
     """Where long work reports how far it is (`chainsight.progress` draws it)."""
@@ -36,6 +40,9 @@ class Metrics(Protocol):
 
 class _SilentTask:
     def advance(self, count: int = 1) -> None:
+        return None
+
+    def note(self, text: str) -> None:
         return None
 
 

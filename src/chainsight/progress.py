@@ -54,9 +54,17 @@ def bars(console: Console) -> Bars:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        NoteColumn(),
         console=console,
         transient=True,
     )
+
+
+class NoteColumn(ProgressColumn):
+    """What the work says of itself."""
+
+    def render(self, task: BarTask) -> Text:
+        return Text(task.fields.get("note", ""), style="dim")
 
 
 class _BarTask:
@@ -65,6 +73,9 @@ class _BarTask:
 
     def advance(self, count: int = 1) -> None:
         self._bars.advance(self._id, count)
+
+    def note(self, text: str) -> None:
+        self._bars.update(self._id, note=text)
 
 
 class TerminalProgress:
@@ -80,17 +91,20 @@ class TerminalProgress:
 
 
 class _LineTask:
-    """Calls `say(done)` at most every `interval` seconds."""
+    """Calls `say(done, note)` at most every `interval` seconds."""
 
     def __init__(self, say: Any, done: int, interval: float) -> None:
-        self._say, self._done, self._interval = say, done, interval
+        self._say, self._done, self._interval, self._note = say, done, interval, ""
         self._last = time.monotonic()
 
     def advance(self, count: int = 1) -> None:
         self._done += count
         if time.monotonic() - self._last >= self._interval:
             self._last = time.monotonic()
-            self._say(self._done)
+            self._say(self._done, self._note)
+
+    def note(self, text: str) -> None:
+        self._note = text
 
 
 class LineProgress:
@@ -100,10 +114,11 @@ class LineProgress:
     def task(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[Task]:
         start, first = time.monotonic(), done
 
-        def say(now: int) -> None:
+        def say(now: int, note: str) -> None:
             rate = (now - first) / max(time.monotonic() - start, 1e-9)
             left = (total - now) / rate if rate else float("inf")
             line = f"{title}: {now}/{total} {unit}, {rate:.1f}/s, {left:.0f} s left"
+            line += f" ({note})" if note else ""
             print(line, file=sys.stderr, flush=True)  # noqa: T201
 
         yield _LineTask(say, done, LINE_INTERVAL_SECONDS)
@@ -122,7 +137,11 @@ class EventWriter:
     @contextmanager
     def task(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[Task]:
         self.write("task", title=title, total=total, unit=unit, done=done)
-        yield _LineTask(lambda now: self.write("at", done=now), done, EVENT_INTERVAL_SECONDS)
+
+        def say(now: int, note: str) -> None:
+            self.write("at", done=now, **({"note": note} if note else {}))
+
+        yield _LineTask(say, done, EVENT_INTERVAL_SECONDS)
         self.write("end")
 
 

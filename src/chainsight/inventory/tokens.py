@@ -18,7 +18,7 @@ TOKENS_PER_WORD = 1.4
 # --- sizes -----------------------------------------------------------------------------------
 
 
-def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
+def fitted(width: int, height: int, max_side: float) -> tuple[int, int]:
     """The size after shrinking the longest side to `max_side`; a smaller image stays as it is."""
     scale = min(1.0, max_side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))

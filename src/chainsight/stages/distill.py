@@ -14,7 +14,6 @@ Costs are tokens times `distill.price`; for the scripted teacher, what they woul
 Files: `rationales.parquet` (kept) and `rejected.parquet` (with `reason`), in example order.
 """
 
-import asyncio
 import logging
 import math
 import os
@@ -35,7 +34,7 @@ from chainsight.errors import RecordError, TeacherError
 from chainsight.metrics import judging
 from chainsight.records import Example, Rationale
 from chainsight.scoring import status_rates
-from chainsight.teacher.asking import Asking
+from chainsight.teacher import asking
 from chainsight.teacher.cost import Budget, budget_of, price_of
 from chainsight.teacher.endpoint import NO_KEY, Endpoint, resolve
 from chainsight.teacher.ledger import Ledger, open_ledger
@@ -68,15 +67,15 @@ def run(
         judged = [judge_published(example, config) for example in _questions(rows)]
         return _finish(config, judged, rationales, hint=PUBLISHED_HINT) | NOBODY_ASKED
     with (
-        _endpoint(config) as endpoint,
-        open_ledger(_ledger_path(context, config, endpoint)) as ledger,
+        _endpoints(config) as endpoints,
+        open_ledger(_ledger_path(context, config, endpoints[0])) as ledger,
     ):
         for path in sorted(context.work.glob("answers-*.jsonl")):
             ledger.adopt(path)
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
+        keys = [_key(config, endpoints[0], example) for example in _questions(rows)]
         num_known = sum(key in ledger for key in set(keys))
         progress = context.progress
-        num_asked = _ask_open(config, endpoint, ledger, rows=rows, keys=keys, progress=progress)
+        num_asked = _ask_open(config, endpoints, ledger, rows=rows, keys=keys, progress=progress)
         judged = list(_judge_all(config, rows, keys, ledger))
     hint = f"look at the answers in {ledger.path}, or choose another teacher"
     counts = {"num_asked": num_asked, "num_from_ledger": num_known}
@@ -113,20 +112,20 @@ def run_shard(config: DistillSection, *, examples: Path, context: Context) -> No
     share = config.budget_usd and config.budget_usd / shard.count
     config = config.model_copy(update={"budget_usd": share})
     path = context.work / f"answers-{shard.number:03d}.jsonl"
-    with _endpoint(config) as endpoint, open_ledger(path) as ledger:
-        keys = [_key(config, endpoint, example) for example in _questions(rows)]
+    with _endpoints(config) as endpoints, open_ledger(path) as ledger:
+        keys = [_key(config, endpoints[0], example) for example in _questions(rows)]
         own = [key if key and shard.has(int(key[:8], 16)) else NOT_SENT for key in keys]
-        _ask_open(config, endpoint, ledger, rows=rows, keys=own, progress=context.progress)
+        _ask_open(config, endpoints, ledger, rows=rows, keys=own, progress=context.progress)
 
 
 @contextmanager
-def _endpoint(config: DistillSection) -> Iterator[Endpoint]:
+def _endpoints(config: DistillSection) -> Iterator[tuple[Endpoint, ...]]:
     if config.teacher != "scripted":
-        yield resolve(config, os.environ)[0]
+        yield resolve(config, os.environ)
         return
     rate = config.scripted_error_rate
     with scripted.serve(error_rate=rate) as handle:
-        yield Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY)
+        yield (Endpoint(f"scripted {script.digest()} {rate:g}", handle.url, NO_KEY),)
 
 
 def _ledger_path(context: Context, config: DistillSection, endpoint: Endpoint) -> Path:
@@ -150,7 +149,7 @@ def _key(config: DistillSection, endpoint: Endpoint, example: Example) -> str:
 
 def _ask_open(
     config: DistillSection,
-    endpoint: Endpoint,
+    endpoints: tuple[Endpoint, ...],
     ledger: Ledger,
     *,
     rows: Path,
@@ -164,9 +163,11 @@ def _ask_open(
         return 0
     budget = _budget(config, ledger, keys)
     with progress.task("distill", len(requests), "question", done=known) as task:
-        asking = Asking(config, ledger=ledger, budget=budget, total=len(keys), task=task)
-        asyncio.run(asking.run(endpoint, _open_questions(config, ledger, rows, keys)))
-    return asking.num_asked
+        questions = _open_questions(config, ledger, rows, keys)
+        asked = asking.ask(
+            config, endpoints, ledger, questions, budget=budget, total=len(keys), task=task
+        )
+    return asked.num_asked
 
 
 def _budget(config: DistillSection, ledger: Ledger, keys: list[str]) -> Budget:

@@ -1,195 +1,206 @@
-"""One question to the teacher, at any OpenAI-compatible endpoint, until there is an answer.
+"""One try to get one answer, at any OpenAI-compatible endpoint.
 
-The only module that imports openai. It asks with the key, and keeps the key out of everything
-that it says, raises or returns.
+It asks with the key, and keeps the key out of everything that it says, raises or returns. Retries,
+limits and budget are the caller's (`asking`).
 """
 
 import asyncio
-import itertools
 import json
-import logging
-import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal, Protocol
+from urllib.parse import quote
 
 import openai
 
 from chainsight.config import DistillSection
-from chainsight.errors import RecordError, TeacherError
 from chainsight.teacher.connection import connect
 from chainsight.teacher.endpoint import Endpoint
-from chainsight.teacher.request import Question, body
+from chainsight.teacher.reply import CONTENT_CODES
 
-log = logging.getLogger(__name__)
-
-BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 600.0
 """A teacher that wants a longer rest than this is asked again by a later run."""
-CONNECT_RETRIES = 3
 LONGEST_QUOTE = 300
-RETRIED_STATUS = frozenset({408, 409, 425, 429})
+PASSING_STATUS = frozenset({408, 409, 425})
+OVERLOADED_STATUS = frozenset({503, 529})
+OWN_CODES = frozenset(
+    {
+        *CONTENT_CODES, "context_length_exceeded", "string_above_max_length", "invalid_prompt",
+        "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_mode",
+        "image_parse_error", "image_too_large", "image_too_small", "image_file_too_large",
+        "empty_image_file", "unsupported_image_media_type",
+    }
+)  # fmt: skip
+"""What is wrong with one request and not with how all are asked (codes of OpenAI and Azure)."""
+RAW = {"Content-Type": "application/json", "X-Stainless-Raw-Response": "true"}
+"""The body is encoded already, and the answer is wanted as it came."""
+
+Kind = Literal[
+    "limited",
+    "overloaded",
+    "failed",
+    "silent",
+    "broken",
+    "garbled",
+    "unreachable",
+    "own",
+    "refused",
+    "closed",
+]
+"""Why there is no answer: HTTP 429; 503 and 529; other 5xx; cut for silence; a connection that
+broke after the request was sent; an answer that is no chat completion; no connection; a request
+that the teacher will never take, for a reason of its own; any other 4xx; and a place where nobody
+gets an answer (no key, no money, no such model)."""
+MAYBE_PAID: tuple[Kind, ...] = ("silent", "broken", "garbled")
 
 
-class NoAnswerError(Exception):
-    """This question got no answer; others may."""
+@dataclass(frozen=True)
+class Answer:
+    """A chat completion as the teacher sent it."""
+
+    response: dict[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trouble:
     """Why a try gave no answer, and how long the teacher wants to rest."""
 
+    kind: Kind
     message: str
+    code: str = ""
+    """The teacher's, for kind `own`."""
     pause_seconds: float | None = None
-    unreachable: bool = False
-    final: bool = False
-    """Another try would end the same way."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def maybe_paid(self) -> bool:
+        """Whether the teacher may have worked, and charge for it."""
+        return self.kind in MAYBE_PAID
+
+    @property
+    def final(self) -> bool:
+        """Another try would end the same way."""
+        return self.kind in ("own", "refused")
+
+
+class Line(Protocol):
+    """The way to one place: a seam for tests, which have no network."""
+
+    address: str
+
+    async def send(self, body: bytes, seconds: float) -> Answer | Trouble:
+        """Ask once, and give up after `seconds`."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class Teacher:
-    """Asks, retries and gives up. One instance serves all questions of a stage."""
+    """The line to a real place."""
 
-    def __init__(
-        self,
-        config: DistillSection,
-        endpoint: Endpoint,
-        *,
-        backoff_seconds: float = BACKOFF_SECONDS,
-    ) -> None:
-        self._config, self._endpoint, self._backoff = config, endpoint, backoff_seconds
-        self._model = endpoint.model or config.teacher_model
+    def __init__(self, config: DistillSection, endpoint: Endpoint) -> None:
+        self._config, self._endpoint = config, endpoint
         self._client = connect(endpoint, config)
         self.address = str(self._client.base_url).rstrip("/")
-        self._reached = False
-        self._rest_until = 0.0
-        self._random = random.Random()  # noqa: S311 - jitter
+        self._path = "/chat/completions"
+        if endpoint.api_version is not None:  # Azure's, which the client writes by the body alone
+            self._path = f"/deployments/{quote(endpoint.model, safe='')}{self._path}"
 
-    async def __aenter__(self) -> "Teacher":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
+    async def close(self) -> None:
         await self._client.close()
 
-    async def ask(
-        self, question: Question, keep_trying: Callable[[], bool] = lambda: True
-    ) -> dict[str, Any]:
-        """The teacher's response to `question`, as it sent it.
-
-        `keep_trying` is asked before each retry.
-
-        Raises:
-            NoAnswerError: this question got none in `max_retries` + 1 tries, or never will.
-            TeacherError: no question will get one: refused, unknown or unreachable.
-        """
-        asked = await asyncio.to_thread(self._body, question)
-        for attempt in itertools.count():
-            await self._rest()
-            answer = await self._try(asked)
-            if not isinstance(answer, Trouble):
-                return answer
-            self._give_up(answer, attempt, keep_trying)
-            log.debug("%s: %s; trying again", question.example.id, answer.message)
-            await self._back_off(answer, attempt)
-        raise AssertionError("unreachable")
-
-    def _body(self, question: Question) -> dict[str, Any]:
-        try:
-            return body(self._config, question, self._model)
-        except RecordError as error:
-            raise NoAnswerError(str(error)) from None
-
-    async def _try(self, asked: dict[str, Any]) -> dict[str, Any] | Trouble:
-        seconds = self._config.timeout_seconds
+    async def send(self, body: bytes, seconds: float) -> Answer | Trouble:
+        """See `Line`."""
         try:
             # The client's own limit counts silence; this one also cuts an answer that drips.
+            # Cancelled so, it closes the connection: a hung one does not go back to the pool.
             async with asyncio.timeout(seconds):
-                raw = await self._client.chat.completions.with_raw_response.create(**asked)
+                raw = await self._client.post(
+                    self._path, cast_to=Any, content=body, options={"headers": RAW}
+                )
         except (openai.APITimeoutError, TimeoutError):
-            return Trouble(f"no answer within {seconds:g} s (distill.timeout_seconds)")
+            return Trouble("silent", f"no answer within {seconds:.3g} s (distill.timeout_seconds)")
         except openai.APIStatusError as error:
-            self._reached = True
             return self._refused(error)
         except openai.APIConnectionError as error:
             return self._disconnected(error)
-        self._reached = True
-        return _read(raw.text, self._endpoint)
+        return self._read(raw.text, raw.headers)
 
-    def _refused(self, error: openai.APIStatusError) -> Trouble:
-        status, said = error.status_code, self._endpoint.hide(error.message)[:LONGEST_QUOTE]
-        config = self._config
-        place = self._endpoint.key_place or f"the environment variable {config.api_key_env}"
-        if status in (401, 403):
-            raise TeacherError(
-                f"{self.address}: the teacher refuses the key in {place} ({said}); set a valid key "
-                "there, or name another variable in distill.api_key_env"
-            )
-        if status == 404:
-            raise TeacherError(
-                f"{self.address}: no model {config.teacher_model!r} there, or no such address "
-                f"({said}); correct distill.teacher_model, or distill.teacher, which ends in /v1"
-            )
-        if status == 402 or error.code == "insufficient_quota":
-            raise TeacherError(
-                f"{self.address}: the account of the key in {place} is used up "
-                f"({said}); top it up and run again"
-            )
-        pause = retry_after(error.response.headers, datetime.now(UTC))
-        if pause is not None and pause > LONGEST_PAUSE_SECONDS:
-            raise TeacherError(
-                f"{self.address}: the teacher wants {pause:.0f} s of rest ({said}), more than "
-                f"{LONGEST_PAUSE_SECONDS:.0f} s; run again then, or lower distill.concurrency"
-            )
-        retried = status in RETRIED_STATUS or status >= 500
-        return Trouble(f"HTTP {status} ({said})", pause, final=not retried)
+    def _read(self, body: str, headers: Mapping[str, str]) -> Answer | Trouble:
+        """A response that has a message, whatever the message says."""
+        try:
+            response = json.loads(body)
+            message = response["choices"][0]["message"]
+        except (ValueError, LookupError, TypeError):
+            message = None
+        if not isinstance(message, dict):
+            said = self._endpoint.hide(body)[:80]
+            return Trouble("garbled", f"not a chat completion: {said!r}", headers=headers)
+        return Answer(dict(self._endpoint.clean(response)), headers)
 
     def _disconnected(self, error: openai.APIConnectionError) -> Trouble:
         cause = error.__cause__
         # By name: the HTTP library under openai is openai's own affair.
         unreachable = type(cause).__name__ == "ConnectError"
         said = self._endpoint.hide(str(cause) or type(cause).__name__)
-        return Trouble(f"broken connection ({said})", unreachable=unreachable)
+        return Trouble("unreachable" if unreachable else "broken", f"broken connection ({said})")
 
-    def _give_up(self, trouble: Trouble, attempt: int, keep_trying: Callable[[], bool]) -> None:
-        most = self._config.max_retries
-        if trouble.unreachable and not self._reached:
-            most = min(most, CONNECT_RETRIES)
-        if attempt < most and not trouble.final and keep_trying():
-            return
-        if trouble.unreachable:
-            raise TeacherError(
-                f"{self.address}: the teacher cannot be reached: {trouble.message}, "
-                f"{attempt + 1} tries; start it or correct distill.teacher, then run again"
+    def _refused(self, error: openai.APIStatusError) -> Trouble:
+        said = self._endpoint.hide(error.message)[:LONGEST_QUOTE]
+        if closed := self._closed(error, said):
+            return Trouble("closed", f"{self.address}: {closed}")
+        kind, code = kind_of(error.status_code, error.code), str(error.code or "")
+        if kind == "own":
+            said = self._endpoint.hide(_said(error))[:LONGEST_QUOTE]
+            return Trouble(kind, said, code)
+        headers = error.response.headers
+        pause = retry_after(headers, datetime.now(UTC))
+        return Trouble(kind, f"HTTP {error.status_code} ({said})", code, pause, headers)
+
+    def _closed(self, error: openai.APIStatusError, said: str) -> str:
+        """Why nobody gets an answer here, and the way out; "" if others may."""
+        config, status = self._config, error.status_code
+        place = self._endpoint.key_place or f"the environment variable {config.api_key_env}"
+        if status in (401, 403):
+            return (
+                f"the teacher refuses the key in {place} ({said}); set a valid key there, or name "
+                "another variable in distill.api_key_env"
             )
-        raise NoAnswerError(f"{trouble.message}, {attempt + 1} tries")
+        if status == 404:
+            return (
+                f"no model {config.teacher_model!r} there, or no such address ({said}); correct "
+                "distill.teacher_model, or distill.teacher, which ends in /v1"
+            )
+        if status == 402 or error.code == "insufficient_quota":
+            return f"the account of the key in {place} is used up ({said}); top it up and run again"
+        pause = retry_after(error.response.headers, datetime.now(UTC))
+        if pause is not None and pause > LONGEST_PAUSE_SECONDS:
+            return (
+                f"the teacher wants {pause:.0f} s of rest ({said}), more than "
+                f"{LONGEST_PAUSE_SECONDS:.0f} s; run again then, or lower distill.concurrency"
+            )
+        return ""
 
-    async def _rest(self) -> None:
-        now = asyncio.get_running_loop().time
-        while (left := self._rest_until - now()) > 0:
-            await asyncio.sleep(left)
 
-    async def _back_off(self, trouble: Trouble, attempt: int) -> None:
-        """Full jitter; a rest that the teacher asks for is kept by every request."""
-        if trouble.pause_seconds is not None:
-            until = asyncio.get_running_loop().time() + trouble.pause_seconds
-            self._rest_until = max(self._rest_until, until)
-        quick = trouble.unreachable and not self._reached
-        ceiling = self._backoff if quick else self._backoff * 2 ** min(attempt, 16)
-        await asyncio.sleep(self._random.uniform(0, min(LONGEST_BACKOFF_SECONDS, ceiling)))
+def kind_of(status: int, code: str | None) -> Kind:
+    """What an HTTP error means for the request that got it."""
+    if status == 429:
+        return "limited"
+    if status in OVERLOADED_STATUS:
+        return "overloaded"
+    if status in PASSING_STATUS or status >= 500:
+        return "failed"
+    return "own" if code in OWN_CODES else "refused"
 
 
-def _read(body: str, endpoint: Endpoint) -> dict[str, Any] | Trouble:
-    """A response that has a message, whatever the message says."""
-    try:
-        response = json.loads(body)
-        message = response["choices"][0]["message"]
-    except (ValueError, LookupError, TypeError):
-        message = None
-    if not isinstance(message, dict):
-        return Trouble(f"not a chat completion: {endpoint.hide(body)[:80]!r}")
-    return dict(endpoint.clean(response))
+def _said(error: openai.APIStatusError) -> str:
+    """The teacher's words, without what the client puts around them."""
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else None
+    return message if isinstance(message, str) else error.message
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

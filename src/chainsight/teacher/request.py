@@ -75,7 +75,7 @@ def request_key(
 def _sent(image: bytes, config: DistillSection) -> dict[str, str]:
     return {
         "image": hashlib.sha256(image).hexdigest(),
-        "sent": images.plan(image, config.image_max_side).describe(),
+        "sent": images.planned(image, config).describe(),
     }
 
 
@@ -85,8 +85,8 @@ def body(config: DistillSection, question: Question, model: str) -> dict[str, An
     Raises:
         RecordError: an image's data are damaged.
     """
-    example, side = question.example, config.image_max_side
-    urls = [images.data_url(image, images.plan(image, side)) for image in example.images]
+    example = question.example
+    urls = [images.data_url(image, images.planned(image, config)) for image in example.images]
     content = _content(teacher_prompt(example), urls, config.image_detail)
     asked: dict[str, Any] = {
         "model": model,
@@ -97,6 +97,19 @@ def body(config: DistillSection, question: Question, model: str) -> dict[str, An
         **limits(config, question.variant.temperature, config.max_tokens),
     }
     return asked | ({"n": config.samples} if config.samples > 1 else {})
+
+
+def payload(config: DistillSection, question: Question, model: str) -> bytes:
+    """The request's body as bytes, laid out as the openai client would.
+
+    Raises:
+        RecordError: an image's data are damaged.
+    """
+    asked = body(config, question, model)
+    laid_out = {name: asked.pop(name) for name in ("messages", "model")} | dict(
+        sorted(asked.items())
+    )
+    return json.dumps(laid_out, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def limits(config: DistillSection, temperature: float, max_tokens: int) -> dict[str, Any]:

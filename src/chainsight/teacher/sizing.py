@@ -65,7 +65,7 @@ def size(config: DistillSection, example: Example) -> Size:
         RecordError: an image is none.
     """
     rule = pricelist.image_rule(config) or gpt_4o
-    sent = [_sent_size(image, config.image_max_side) for image in example.images]
+    sent = [_sent_size(image, config) for image in example.images]
     return Size(
         image_tokens=sum(rule(*one) for one in sent),
         text_tokens=CHAT_TOKENS + _characters(example) // CHARACTERS_PER_TOKEN,
@@ -73,8 +73,8 @@ def size(config: DistillSection, example: Example) -> Size:
     )
 
 
-def _sent_size(image: bytes, max_side: int) -> tuple[int, int]:
-    planned = images.plan(image, max_side)
+def _sent_size(image: bytes, config: DistillSection) -> tuple[int, int]:
+    planned = images.planned(image, config)
     if planned.size:
         return planned.size
     with Image.open(io.BytesIO(image)) as opened:

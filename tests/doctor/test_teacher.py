@@ -15,7 +15,7 @@ from chainsight.doctor.teacher import question, teacher
 from chainsight.records import Example
 from chainsight.teacher.client import Teacher
 from chainsight.teacher.endpoint import Endpoint
-from chainsight.teacher.request import Question, first
+from chainsight.teacher.request import Question, first, payload
 
 Serve = Callable[[dict[str, Any]], Any]
 KEY = "sk-a-key-that-nobody-may-see"
@@ -87,8 +87,9 @@ def test_the_question_has_the_parameters_that_distill_sends(
     )  # fmt: skip
 
     async def ask() -> None:
-        async with Teacher(config, Endpoint("m", config.teacher, KEY)) as asked:
-            await asked.ask(Question("", example, first(config)))
+        asked = Teacher(config, Endpoint("m", config.teacher, KEY))
+        await asked.send(payload(config, Question("", example, first(config)), "m"), 10.0)
+        await asked.close()
 
     asyncio.run(ask())
     ((_, _, body),) = server.seen

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from virtual_time import Tally
 
 from chainsight.config import DistillSection
 from chainsight.errors import TeacherError
 from chainsight.records import Example
-from chainsight.teacher.asking import Asking
+from chainsight.teacher.asking import Asked, Asking
 from chainsight.teacher.cost import Budget
 from chainsight.teacher.endpoint import NO_KEY, Endpoint
 from chainsight.teacher.ledger import open_ledger
@@ -24,29 +25,32 @@ GOOD: Any = {
 BAD: tuple[int, dict[str, str], Any] = (400, {}, {"error": {"message": "cannot read this picture"}})
 
 
-class Counter:
-    count = 0
-
-    def advance(self, count: int = 1) -> None:
-        self.count += count
-
-
 def collect(
     url: str, examples: list[Example], folder: Path, **settings: Any
-) -> tuple[Asking, int, TeacherError | None]:
-    """Ask everything; gives the asking, the number of ledger entries and why it stopped."""
+) -> tuple[Asked, int, TeacherError | None]:
+    """Ask everything; gives the counts, the number of ledger entries and why it stopped."""
     config = DistillSection(teacher=url, **settings)
-    task = Counter()
+    task = Tally()
     with open_ledger(folder / "ledger.jsonl") as ledger:
-        budget = Budget(config.budget_usd, spent_usd=EACH * len(ledger), num_answers=len(ledger))
-        asking = Asking(config, ledger=ledger, budget=budget, total=len(examples), task=task)
+        budget = Budget(
+            config.budget_usd, len(examples), spent_usd=EACH * len(ledger), num_answers=len(ledger)
+        )
         open_questions = [Question(e.id, e, first(config)) for e in examples if e.id not in ledger]
+        asking = Asking(
+            config,
+            (Endpoint("test", url, NO_KEY, config.teacher_model),),
+            ledger=ledger,
+            budget=budget,
+            total=len(examples),
+            task=task,
+            backoff_seconds=0.01,
+        )
         try:
-            asyncio.run(asking.run(Endpoint("test", url, NO_KEY), iter(open_questions)))
+            asyncio.run(asking.run(iter(open_questions)))
         except TeacherError as error:
-            return asking, len(ledger), error
+            return asking.asked, len(ledger), error
         assert task.count == len(open_questions)
-        return asking, len(ledger), None
+        return asking.asked, len(ledger), None
 
 
 def failing(numbers: Callable[[int], bool]) -> Callable[[int, Any], Any]:

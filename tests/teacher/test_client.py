@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from virtual_time import Memory, Tally
 
 from chainsight.config import DistillSection
 from chainsight.errors import TeacherError
 from chainsight.prompts import TEACHER_SYSTEM, teacher_prompt
 from chainsight.records import Example
-from chainsight.teacher.client import NoAnswerError, Teacher, retry_after
-from chainsight.teacher.endpoint import NO_KEY, Endpoint
+from chainsight.teacher.asking import Asking
+from chainsight.teacher.client import retry_after
+from chainsight.teacher.cost import Budget
+from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.request import Question, first
 
 KEY = "sk-planted-0123456789abcdef"
@@ -32,13 +35,25 @@ def refused(message: str, code: str | None = None) -> dict[str, Any]:
 
 
 def ask(url: str, *examples: Example, key: str = KEY, **settings: Any) -> list[Any]:
-    """Ask all examples at once; exceptions come back as values."""
+    """Ask all examples; the responses, or the error that ended the asking."""
     config = DistillSection(teacher=url, **settings)
+    ledger = Memory()
 
     async def go() -> list[Any]:
-        async with Teacher(config, Endpoint("test", url, key), backoff_seconds=0.01) as teacher:
-            asked = [teacher.ask(Question("", example, first(config))) for example in examples]
-            return list(await asyncio.gather(*asked, return_exceptions=True))
+        asking = Asking(
+            config,
+            (Endpoint("test", url, key, config.teacher_model),),
+            ledger=ledger,  # type: ignore[arg-type]
+            budget=Budget(None),
+            total=len(examples),
+            task=Tally(),
+            backoff_seconds=0.01,
+        )
+        try:
+            await asking.run(Question(e.id, e, first(config)) for e in examples)
+        except TeacherError as error:
+            return [error]
+        return [ledger.entries[example.id].response for example in examples]
 
     return asyncio.run(go())
 
@@ -86,7 +101,7 @@ def test_one_try_too_few_gives_the_question_up(canned: Any, charts: list[Example
         lambda number, call: (500, {}, refused("busy")) if number < 2 else (200, {}, GOOD)
     )
     (error,) = ask(server.url, charts[0], max_retries=1)
-    assert isinstance(error, NoAnswerError)
+    assert isinstance(error, TeacherError)
     assert "HTTP 500" in str(error)
     assert "2 tries" in str(error)
     assert len(server.calls) == 2
@@ -95,7 +110,7 @@ def test_one_try_too_few_gives_the_question_up(canned: Any, charts: list[Example
 def test_a_refused_question_is_not_asked_again(canned: Any, charts: list[Example]) -> None:
     server = canned(lambda number, call: (400, {}, refused("image has a bad aspect")))
     (error,) = ask(server.url, charts[0])
-    assert isinstance(error, NoAnswerError)
+    assert isinstance(error, TeacherError)
     assert "bad aspect" in str(error)
     assert len(server.calls) == 1
 
@@ -125,30 +140,17 @@ def test_what_no_retry_mends_ends_at_once_and_names_the_way_out(
 def test_a_rest_that_the_teacher_asks_for_is_kept_by_all(
     canned: Any, charts: list[Example]
 ) -> None:
-    server = canned(
-        lambda number, call: (
-            (429, {"Retry-After": "0.9"}, refused("slow down")) if number < 1 else (200, {}, GOOD)
-        )
-    )
-    config = DistillSection(teacher=server.url)
+    times: list[float] = []
 
-    async def go() -> list[float]:
-        times = []
-        endpoint = Endpoint("test", server.url, NO_KEY)
-        async with Teacher(config, endpoint, backoff_seconds=0.01) as teacher:
-            early = asyncio.create_task(teacher.ask(Question("", charts[0], first(config))))
-            while not server.calls:
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.3)  # the rest has begun
-            start = time.monotonic()
-            await teacher.ask(Question("", charts[1], first(config)))
-            times.append(time.monotonic() - start)
-            await early
-        return times
+    def react(number: int, call: Any) -> Any:
+        times.append(time.monotonic())
+        if number < 1:
+            return 429, {"Retry-After": "0.9"}, refused("slow down")
+        return 200, {}, GOOD
 
-    (seconds,) = asyncio.run(go())
-    assert 0.3 < seconds < 5.0
-    assert len(server.calls) == 3
+    assert ask(canned(react).url, *charts[:2], concurrency=1) == [GOOD, GOOD]
+    assert len(times) == 3
+    assert 0.9 <= times[1] - times[0] < 5.0
 
 
 def test_too_long_a_rest_is_left_to_a_later_run(canned: Any, charts: list[Example]) -> None:
@@ -197,7 +199,7 @@ def test_a_teacher_that_always_hangs_names_the_time_limit(
 ) -> None:
     server = canned(lambda number, call: (200, {}, lambda _: time.sleep(0.5)))
     (error,) = ask(server.url, charts[0], timeout_seconds=0.1, max_retries=1)
-    assert isinstance(error, NoAnswerError)
+    assert isinstance(error, TeacherError)
     assert "0.1 s (distill.timeout_seconds)" in str(error)
 
 
@@ -259,7 +261,7 @@ def test_several_images_stand_where_the_question_names_them(
 def test_an_image_that_cannot_be_read_is_not_sent(canned: Any, charts: list[Example]) -> None:
     server = canned(lambda number, call: (200, {}, GOOD))
     (error,) = ask(server.url, replace(charts[0], images=(b"no image",)))
-    assert isinstance(error, NoAnswerError)
+    assert isinstance(error, TeacherError)
     assert not server.calls
 
 

@@ -234,7 +234,15 @@ def simulate(
             for i, one in enumerate(limits)
         ]
         endpoints = tuple(
-            Endpoint("virtual", str(i), NO_KEY, config.teacher_model) for i in range(len(wires))
+            Endpoint(
+                "virtual",
+                str(i),
+                NO_KEY,
+                config.teacher_model,
+                requests_per_minute=config.requests_per_minute,
+                tokens_per_minute=config.tokens_per_minute,
+            )
+            for i in range(len(wires))
         )
         ledger, task = Memory(), Tally()
         work = asking.Asking(

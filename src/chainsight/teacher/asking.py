@@ -325,8 +325,9 @@ class Asking:
             return True
         if trouble.kind == "unreachable":
             if job.num_unreached > (most if site.reached else min(most, CONNECT_RETRIES)):
+                said = f"{trouble.message}, {job.num_unreached} tries"
                 job.num_unreached = job.tries = 0
-                self._pool.rest(site, trouble.message, self._now())
+                self._pool.rest(site, said, self._now())
             return True
         longest = self._config.timeout_seconds * (most + 1)
         in_time = self._now() - job.born < longest

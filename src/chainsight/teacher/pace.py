@@ -37,6 +37,7 @@ class Pace:
         self.window = float(min(FIRST, most))
         """Requests that may be in flight."""
         self._is_fast = True
+        self._is_refusing = False
         self._calm_at = self._hold_until = 0.0
         self._strain = 0.0
         self._round: tuple[float, int] | None = None
@@ -60,9 +61,13 @@ class Pace:
             self._round = None
             return
         if now >= self._hold_until:
-            step = 1.0 if self._is_fast else max(1.0, GROWTH * self.window) / self.window
+            step = 1.0 if self._is_fast else self._growth() / self.window
             self.window = min(self._most, self.window + step)
         self._measure(now)
+
+    def _growth(self) -> float:
+        """In a round of answers; a place that has refused some is not pushed."""
+        return 1.0 if self._is_refusing else max(1.0, GROWTH * self.window)
 
     def _measure(self, now: float) -> None:
         start, count = self._round or (now, -1)
@@ -91,6 +96,7 @@ class Pace:
         Counts once in the time that an answer takes: what was in flight then tells the same.
         """
         self._strain += STRAIN if certain else 1.0
+        self._is_refusing = self._is_refusing or certain
         if now < self._calm_at or self._strain < STRAIN:
             return
         self.window = max(1.0, DECREASE * self.window)

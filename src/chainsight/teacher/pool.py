@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 RETURN_SECONDS = 60.0
 """A place that cannot be reached is tried again after this, as long as others answer."""
+REST = 0.25
+"""Of the time of an answer: how long nothing is sent after a refusal that does not say."""
 
 
 @dataclass
@@ -77,6 +79,7 @@ class Site:
             self.limits.refused()
             if not self.limits.known:
                 self.pace.overloaded(now, self.patience.typical, certain=True)
+                self.rest_until = max(self.rest_until, now + REST * self.patience.typical)
         if trouble.kind in ("limited", "unreachable"):
             return self.limits.give_back(ticket)
         return ticket

@@ -97,7 +97,8 @@ def _goodput(
         mock((*LATENCY, *limits, *(FAULTS if faults else ()))) as url,
         tempfile.TemporaryDirectory() as place,
     ):
-        _ask(side, python, _job(folder, url, place, options))
+        said = _ask(side, python, _job(folder, url, place, options))
+        print(side, json.dumps(said), flush=True)
         counts, events = bill(url), bill(url, "/events")
     return reckon(events, TOKENS_PER_MINUTE, counts["most_in_flight"])
 

@@ -38,11 +38,12 @@ def main(job: dict[str, Any]) -> dict[str, float]:
         rationales=output,
         context=Context(work=place / "work", ledger=place / "ledger"),
     )
-    after_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": time.perf_counter() - start,
         "open_seconds": sum(opened),
-        "over_start_mb": (after_kb - BEFORE_KB) / 1000,
+        "over_start_mb": (used.ru_maxrss - BEFORE_KB) / 1000,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
         "num_asked": metrics["num_asked"],
         "num_from_ledger": metrics["num_from_ledger"],
     }

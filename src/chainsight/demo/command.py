@@ -96,7 +96,10 @@ def teacher(
 
 def section(kind: type[Section], pairs: Pairs, option: str) -> Section:
     """A section of `Behaviour` from NAME=VALUE pairs, each read as its default is."""
-    known = {one.name: type(one.default) for one in fields(kind)}  # type: ignore[arg-type]
+    known: dict[str, Any] = {
+        one.name: type(one.default)
+        for one in fields(kind)  # type: ignore[arg-type]
+    }
     found: dict[str, Any] = {}
     for pair in pairs or ():
         name, _, value = pair.partition("=")

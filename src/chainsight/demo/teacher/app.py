@@ -81,13 +81,13 @@ class Teacher:
             bill.in_flight -= 1
 
     async def _complete(self, request: Request, event: Event) -> Answer:
-        key, asked, digest = self.desk.key_of(request), parse(request.body), event.digest
+        account, digest = self.desk.account_of(self.desk.key_of(request)), event.digest
+        asked = parse(request.body, account.headers())
         attempt = self._tries[digest]
         self._tries[digest] += 1
         self._fail_first(digest)
         fault = self._fault(digest, attempt)
         response = respond(asked, self.desk.behaviour, digest, self.bill.times[digest])
-        account = self.desk.account_of(key)
         cost = counted(asked, response.completion_tokens, account.limits)
         headers = account.admit(asked.model, cost) | {"x-request-id": f"{digest[:16]}-{attempt}"}
         if fault in STATUSES:

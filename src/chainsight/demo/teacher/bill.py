@@ -93,8 +93,10 @@ class Bill:
 
     def summary(self) -> dict[str, Any]:
         """For GET /bill."""
-        named = ("num_requests", "num_billed", "num_twice", "prompt_tokens", "completion_tokens")
-        named += ("usd", "most_in_flight", "in_flight")
+        named = (
+            "num_requests", "num_billed", "num_twice", "prompt_tokens", "completion_tokens",
+            "usd", "most_in_flight", "in_flight",
+        )  # fmt: skip
         counts = {"times": self.times, "rows": self.rows, "fates": self.fates}
         return {name: getattr(self, name) for name in named} | {
             name: dict(counter) for name, counter in counts.items()

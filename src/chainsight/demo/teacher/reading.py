@@ -39,16 +39,17 @@ class Asked:
     seed: int | None
 
 
-def parse(body: bytes) -> Asked:
+def parse(body: bytes, headers: dict[str, str] | None = None) -> Asked:
     """Read a request's bytes.
 
     Raises:
-        Problem: HTTP 400, if they are none.
+        Problem: HTTP 400 with `headers`, if they are none.
     """
     try:
         return read_request(json.loads(body))
     except MALFORMED as error:
-        raise Problem(400, f"not a chat completion request: {error!r}") from None
+        message = f"not a chat completion request: {error!r}"
+        raise Problem(400, message, headers=headers) from None
 
 
 def read_request(request: Any) -> Asked:

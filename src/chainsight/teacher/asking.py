@@ -291,7 +291,7 @@ class Asking:
             self.asked.num_unanswerable += 1
             job.reserved = self._budget.reserve(0.0)
             await self._keep(site, job, unanswerable(trouble.code, trouble.message))
-            self._grow_silent(site, trouble.message)
+            self._grow_silent(site.line.address, trouble.message)
         elif self._stop is None and self._tries_again(site, job, trouble):
             log.debug("%s: %s; trying again", job.question.example.id, trouble.message)
             self._queue(job, quick=trouble.kind == "unreachable" and not site.reached)

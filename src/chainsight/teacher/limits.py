@@ -186,7 +186,8 @@ class Meter:
             return
         charged = before + seconds * self.limit / 60 - remaining
         scale = min(max(charged / sent, LEAST_SCALE), MOST_SCALE)
-        self.scale = scale if not self._is_taught else self.scale + GAIN * (scale - self.scale)
+        known = self.scale if self._is_taught and self.scale else scale
+        self.scale = known + GAIN * (scale - known)
         self._is_taught = True
 
 

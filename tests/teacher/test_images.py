@@ -1,12 +1,15 @@
 import base64
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
 
+from chainsight.config import DistillSection
 from chainsight.demo import bars
 from chainsight.errors import RecordError
+from chainsight.inventory.tokens import gpt_4o
 from chainsight.records import Example
 from chainsight.teacher import images
 
@@ -82,3 +85,57 @@ def test_damaged_pixels_are_refused_when_they_are_needed(picture: Callable[..., 
     image = picture(2000, 2000)[:200]
     with pytest.raises(RecordError, match="cannot be read"):
         images.data_url(image, images.plan(image, 1024))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((1024, 1024), (768, 768)), ((900, 800), (864, 768)), ((1024, 769), (1023, 768))],
+)
+def test_a_teacher_that_counts_tiles_gets_no_more_than_it_looks_at(
+    picture: Callable[..., bytes], size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    image = picture(*size)
+    assert images.planned(image, DistillSection()).size == expected
+    assert gpt_4o(*size) == gpt_4o(*expected)
+    open_model = DistillSection(teacher="http://here/v1", teacher_model="Qwen2.5-VL-72B")
+    assert images.planned(image, open_model).size is None
+
+
+def test_only_images_with_a_short_side_above_768_get_another_address(
+    picture: Callable[..., bytes],
+) -> None:
+    for size in [(1024, 768), (640, 480), (3000, 1500)]:
+        assert images.planned(picture(*size), DistillSection()) == images.plan(picture(*size), 1024)
+
+
+def test_questions_on_one_picture_encode_it_once(picture: Callable[..., bytes]) -> None:
+    image = picture(2000, 1999)
+    before = images.KEPT.num_made
+    with ThreadPoolExecutor(4) as pool:
+        urls = list(pool.map(lambda _: images.data_url(image, images.plan(image, 1024)), range(8)))
+    assert len(set(urls)) == 1
+    assert images.KEPT.num_made == before + 1
+
+
+def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
+    kept = images.Kept(max_bytes=250)
+    keys = [(bytes([number]), images.Plan("image/jpeg", (1, 1))) for number in range(3)]
+    for key in keys:
+        kept.get(key, lambda: "u" * 100)
+    assert kept.num_bytes == 200
+    kept.get(keys[2], lambda: pytest.fail("made again"))
+    kept.get(keys[0], lambda: "u" * 100)
+    assert kept.num_made == 4
+
+
+def test_an_image_that_fails_to_encode_is_tried_by_the_next(picture: Callable[..., bytes]) -> None:
+    kept = images.Kept(max_bytes=250)
+    key = (b"1", images.Plan("image/jpeg", (1, 1)))
+
+    def fail() -> str:
+        raise RecordError("damaged")
+
+    for _ in range(2):
+        with pytest.raises(RecordError):
+            kept.get(key, fail)
+    assert kept.get(key, lambda: "url") == "url"

@@ -130,8 +130,8 @@ class Wire:
             return Trouble("limited", "429", pause_seconds=pause, headers=problem.headers)
         self.tokens += amount
         if kind := self._fault():
-            self.fates[kind] += 1
             await asyncio.sleep(0.5 if kind == "failed" else 1e6)
+            self.fates[kind] += 1
             return Trouble(kind, kind, headers=headers)
         await asyncio.sleep(self._latency())
         self.fates["answered"] += 1

@@ -291,7 +291,7 @@ class Asking:
             self.asked.num_unanswerable += 1
             job.reserved = self._budget.reserve(0.0)
             await self._keep(site, job, unanswerable(trouble.code, trouble.message))
-            self._grow_silent(site, trouble.message)
+            self._grow_silent(site.line.address, trouble.message)
         elif self._stop is None and self._tries_again(site, job, trouble):
             log.debug("%s: %s; trying again", job.question.example.id, trouble.message)
             self._queue(job, quick=trouble.kind == "unreachable" and not site.reached)
@@ -324,10 +324,11 @@ class Asking:
             self._pool.leave_out(site, trouble.message)
             return True
         if trouble.kind == "unreachable":
-            if job.num_unreached > (most if site.reached else min(most, CONNECT_RETRIES)):
-                said = f"{trouble.message}, {job.num_unreached} tries"
+            alone = len(self._pool.sites) == 1
+            num_away = job.num_unreached if alone else site.num_unreached
+            if num_away > (most if site.reached and alone else min(most, CONNECT_RETRIES)):
                 job.num_unreached = job.tries = 0
-                self._pool.rest(site, said, self._now())
+                self._pool.rest(site, f"{trouble.message}, {num_away} tries", self._now())
             return True
         longest = self._config.timeout_seconds * (most + 1)
         in_time = self._now() - job.born < longest

@@ -118,7 +118,7 @@ class Teacher:
             # The client's own limit counts silence; this one also cuts an answer that drips.
             # Cancelled so, it closes the connection: a hung one does not go back to the pool.
             async with asyncio.timeout(seconds):
-                raw = await self._client.post(
+                raw: Any = await self._client.post(
                     self._path, cast_to=Any, content=body, options={"headers": RAW}
                 )
         except (openai.APITimeoutError, TimeoutError):

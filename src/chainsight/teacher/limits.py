@@ -153,14 +153,16 @@ class Meter:
         self._newest = mark.at
         self._learn(mark, told.remaining)
         self._bound(mark, told.remaining)
-        sent = self._taken - mark.taken - self._returned_between(mark.at, now)
+        sent = self._sent_between(mark.taken, self._taken)
         since = sent * (self.scale or 1.0)
         right = told.remaining + (now - mark.at) * told.limit / 60 - since
         missed = min(right, self._capacity) - self.level(now)
         self._level += missed if is_first else GAIN * missed
 
-    def _returned_between(self, start: float, end: float) -> float:
-        return sum(mark.amount for mark in self._returned if start < mark.at < end)
+    def _sent_between(self, start: float, end: float) -> float:
+        """What was predicted of the requests between two sums, less those that took nothing."""
+        back = (mark.amount for mark in self._returned if start < mark.taken <= end)
+        return end - start - sum(back)
 
     def _bound(self, mark: Mark, remaining: float) -> None:
         """No request was charged more than what is missing from a full bucket after it."""
@@ -179,12 +181,13 @@ class Meter:
             return
         assert self.limit is not None
         self._anchor = (mark, remaining, self._num_taken)
-        sent = mark.taken - since.taken - self._returned_between(since.at, mark.at)
+        sent = self._sent_between(since.taken, mark.taken)
         if before > NEARLY_FULL * self._capacity or sent <= 0:
             return
         charged = before + seconds * self.limit / 60 - remaining
         scale = min(max(charged / sent, LEAST_SCALE), MOST_SCALE)
-        self.scale = scale if not self._is_taught else self.scale + GAIN * (scale - self.scale)
+        known = self.scale if self._is_taught and self.scale else scale
+        self.scale = known + GAIN * (scale - known)
         self._is_taught = True
 
 

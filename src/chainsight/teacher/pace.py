@@ -13,7 +13,8 @@ FIRST = 4
 """In flight before the first answer."""
 GROWTH = 0.1
 """Of the number, a round of answers."""
-DECREASE = 0.7
+DECREASE, HALF = 0.7, 0.5
+"""What is left of the number after signs of overload, and after a refusal."""
 RELIEF = 0.1
 """Of a failure from overload, that an answer makes up for: single failures happen ..."""
 STRAIN = 3.0
@@ -40,8 +41,8 @@ class Pace:
         self._is_refusing = False
         self._calm_at = self._hold_until = 0.0
         self._strain = 0.0
-        self._round: tuple[float, int] | None = None
-        """Start and answers of the round that is measured."""
+        self._round: tuple[float, int, int] | None = None
+        """The round that is measured: its start, how many answers it has, and how many came."""
         self._proven: tuple[float, float] | None = None
         """The largest window that paid, and its answers a second."""
 
@@ -70,12 +71,14 @@ class Pace:
         return 1.0 if self._is_refusing else max(1.0, GROWTH * self.window)
 
     def _measure(self, now: float) -> None:
-        start, count = self._round or (now, -1)
-        self._round = (start, count + 1)
-        if count + 1 < max(LEAST_ROUND, int(self.window)) or now <= start:
+        if self._round is None:
+            self._round = (now, max(LEAST_ROUND, int(self.window)), 0)
             return
-        self._judge((count + 1) / (now - start), now)
-        self._round = None
+        start, size, count = self._round
+        self._round = (start, size, count + 1)
+        if count + 1 >= size and now > start:
+            self._judge((count + 1) / (now - start), now)
+            self._round = None
 
     def _judge(self, per_second: float, now: float) -> None:
         if self._proven is None:
@@ -99,6 +102,6 @@ class Pace:
         self._is_refusing = self._is_refusing or certain
         if now < self._calm_at or self._strain < STRAIN:
             return
-        self.window = max(1.0, DECREASE * self.window)
+        self.window = max(1.0, (HALF if certain else DECREASE) * self.window)
         self._is_fast, self._proven, self._round = False, None, None
         self._calm_at, self._strain = now + latency, 0.0

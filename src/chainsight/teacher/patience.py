@@ -35,7 +35,7 @@ class Patience:
         else:
             self._recent[self._count % RECENT] = seconds
         self._count += 1
-        if self._count < TRUSTED or self._count % RECKON_EVERY == 0:
+        if self._count <= TRUSTED or self._count % RECKON_EVERY == 0:
             self._reckon()
 
     def _reckon(self) -> None:

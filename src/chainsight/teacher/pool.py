@@ -33,6 +33,8 @@ class Site:
     rest_until: float = 0.0
     reached: bool = False
     """Whether it has ever answered anything."""
+    num_unreached: int = 0
+    """Requests in a row that did not reach it."""
     _tokens: float = field(default=1.0)
     """What a request takes, about."""
 
@@ -64,7 +66,9 @@ class Site:
         if isinstance(outcome, Trouble):
             ticket = self._learn_from(outcome, ticket, now)
         self.limits.read(outcome.headers, ticket, now)
-        self.reached = self.reached or not _is(outcome, "unreachable")
+        away = _is(outcome, "unreachable")
+        self.num_unreached = self.num_unreached + 1 if away else 0
+        self.reached = self.reached or not away
         if isinstance(outcome, Answer) or _is(outcome, "silent"):
             self.patience.took(seconds)
         if isinstance(outcome, Answer):
@@ -137,7 +141,7 @@ class Pool:
         if not others:
             raise TeacherError(f"{why}; start it or correct distill.teacher, then run again")
         site.rest_until = now + RETURN_SECONDS
-        site.reached = False
+        site.num_unreached = 0
         log.warning("%s; the other places go on", why)
 
     @property

@@ -2,11 +2,12 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from chainsight.store import Store, open_store
 from chainsight.teacher.segments import parse_line
 
 ROOT = Path(__file__).parents[2]
+BILL_BYTES = 65
+"""A digest in hexadecimal and the end of its line."""
 
 
 def questions(number: int) -> list[Example]:
@@ -63,8 +66,13 @@ class Distilling:
         path = self.root / "bills"
         return path.read_text().split() if path.exists() else []
 
-    def start(self, home: Path, **distill: Any) -> "subprocess.Popen[str]":
-        """`chainsight distill`, as a user starts it."""
+    def num_bills(self) -> int:
+        """How many requests were billed; cheap."""
+        path = self.root / "bills"
+        return path.stat().st_size // BILL_BYTES if path.exists() else 0
+
+    def arguments(self, home: Path, **distill: Any) -> list[str]:
+        """Of `chainsight`."""
         settings = {
             "run.home": str(home), "run.store": self.store_uri, "run.tracking_uri": "none",
             "distill.teacher": self.teacher,
@@ -72,9 +80,24 @@ class Distilling:
         }  # fmt: skip
         flags = [f"--set={name}={json.dumps(value)}" for name, value in settings.items()]
         examples = self.store.artifact_uri("examples", "k")
-        command = [sys.executable, "-m", "chainsight", "distill", "configs/smoke.yaml", "--json"]
+        return ["distill", "configs/smoke.yaml", "--json", f"--examples={examples}", *flags]
+
+    def start(self, home: Path, **distill: Any) -> "subprocess.Popen[str]":
+        """`chainsight distill`, as a user starts it."""
+        return self._process([sys.executable, "-m", "chainsight", *self.arguments(home, **distill)])
+
+    @contextmanager
+    def stem(self) -> Iterator["Stem"]:
+        """A process that has imported everything, from which `chainsight distill` is forked."""
+        with self._process([sys.executable, "-c", STEM]) as process:
+            yield Stem(process)
+            assert process.stdin
+            process.stdin.close()
+
+    def _process(self, command: list[str]) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [*command, f"--examples={examples}", *flags],
+            command,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -99,13 +122,46 @@ def finished(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return dict(json.loads(output))
 
 
-def killed_when(process: "subprocess.Popen[str]", reached: Callable[[], bool]) -> bool:
-    """kill -9 as soon as something is so; False when the process had ended before."""
-    while process.poll() is None and not reached():
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return process.returncode == -signal.SIGKILL
+STEM = """
+import json, os, sys
+import boto3, openai
+from chainsight import shards
+from chainsight.cli import app
+from chainsight.stages import distill
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        app(json.loads(line))
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Stem:
+    """Processes of a stage, one after the other, without two seconds of imports for each."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdin
+        assert process.stdout
+        self._in, self._out = process.stdin, process.stdout
+
+    def start(self, arguments: list[str]) -> int:
+        """Start one; gives its process id."""
+        print(json.dumps(arguments), file=self._in, flush=True)
+        return int(self._out.readline())
+
+    def kill_when(self, pid: int, reached: Callable[[], bool]) -> bool:
+        """kill -9 as soon as something is so; False when the process had ended before."""
+        while not reached() and not select.select([self._out], [], [], 0.001)[0]:
+            pass
+        if not select.select([self._out], [], [], 0)[0]:
+            os.kill(pid, signal.SIGKILL)
+        return self.code() == -signal.SIGKILL
+
+    def code(self) -> int:
+        """Wait for the end of the one that was started; gives its exit code."""
+        return int(self._out.readline())
 
 
 def billed_for(entry: dict[str, Any]) -> str:

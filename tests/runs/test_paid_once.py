@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from distilling import Distilling, billed_for, finished, killed_when
+from distilling import Distilling, billed_for, finished
 
 from chainsight.teacher.ledger import SHELVED_ROWS
 
@@ -25,18 +25,20 @@ LARGE = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @contextmanager
-def teacher(root: Path) -> Iterator[str]:
+def teacher(root: Path, latency_seconds: float = LATENCY_SECONDS) -> Iterator[str]:
     """The scripted teacher in a process of its own, which bills a request when it arrives."""
     script = (
         "import sys; from chainsight.demo.teacher import run; from pathlib import Path; "
         "run('127.0.0.1', 0, lambda url: print(url, flush=True), "
-        f"bills=Path(sys.argv[1]), latency_seconds={LATENCY_SECONDS})"
+        f"bills=Path(sys.argv[1]), latency_seconds={latency_seconds})"
     )
     command = [sys.executable, "-c", script, str(root / "bills")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        yield process.stdout.readline().strip()
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 @dataclass
@@ -59,31 +61,37 @@ class Strikes:
 def strike(place: Distilling, kills: int, concurrency: int, *, lose_home: bool = False) -> Strikes:
     """Kill the stage at random moments of its asking, then let it end."""
     rng, done, home = random.Random(kills * concurrency), Strikes(), place.root / "home"
-    kept = None if lose_home else home
+    arguments = place.arguments(home, concurrency=concurrency)
     safe: list[tuple[int, set[str]]] = []
-    for _ in range(kills):
-        process = place.start(home, concurrency=concurrency)
-        goal = len(place.bills) + rng.randint(1, max(2, 2 * place.number // (kills + 5)))
-        pause = time.monotonic() + 1e6
-
-        def is_time(goal: int = goal) -> bool:
-            nonlocal pause
-            if len(place.bills) >= goal:
-                pause = min(pause, time.monotonic() + rng.uniform(0, 2 * LATENCY_SECONDS))
-            return time.monotonic() >= pause
-
-        done.kills += killed_when(process, is_time)
-        time.sleep(3 * LATENCY_SECONDS)  # what was sent has arrived
-        safe.append((len(place.bills), {billed_for(entry) for entry in place.recorded(kept)}))
-        if lose_home:
-            shutil.rmtree(home, ignore_errors=True)
-    finished(place.start(home, concurrency=concurrency))
+    with place.stem() as stem:
+        for _ in range(kills):
+            goal = place.num_bills() + rng.randint(1, 2 * place.number // (kills + 5))
+            moment = moment_after(place.num_bills, goal, rng.uniform(0, LATENCY_SECONDS))
+            done.kills += stem.kill_when(stem.start(arguments), moment)
+            time.sleep(3 * LATENCY_SECONDS)  # what was sent has arrived
+            known = place.recorded(None if lose_home else home)
+            safe.append((len(place.bills), {billed_for(entry) for entry in known}))
+            if lose_home:
+                shutil.rmtree(home, ignore_errors=True)
+        stem.start(arguments)
+        assert stem.code() == 0
     bills = place.bills
-    done.sent_again = sum(len(set(bills[moment:]) & known) for moment, known in safe)
-    assert done.sent_again == 0
+    done.sent_again = sum(len(set(bills[start:]) & known) for start, known in safe)
     rows = Counter(entry["key"] for entry in place.recorded())
-    assert (len(rows), rows.total()) == (place.number, place.number)
+    assert (len(rows), rows.total(), done.sent_again) == (place.number, place.number, 0)
     return done
+
+
+def moment_after(count: Callable[[], int], goal: int, seconds: float) -> Callable[[], bool]:
+    """Whether it is so many seconds since a count has reached its goal."""
+    since: list[float] = []
+
+    def is_over() -> bool:
+        if not since and count() >= goal:
+            since.append(time.monotonic())
+        return bool(since) and time.monotonic() >= since[0] + seconds
+
+    return is_over
 
 
 @pytest.mark.slow
@@ -155,16 +163,19 @@ def test_many_processes_at_once_pay_each_question_once_and_make_one_artifact(
 
 
 def test_who_waits_says_for_whom_and_takes_over_from_the_dead(tmp_path: Path) -> None:
-    with teacher(tmp_path) as url:
+    with teacher(tmp_path, latency_seconds=0.1) as url:
         place = Distilling(tmp_path, 150, url, str(tmp_path / "store"))
-        first = place.start(tmp_path / "one", concurrency=2)
-        while len(place.bills) < 10:
+        first = place.start(tmp_path / "one", concurrency=1)
+        while not place.bills:
             time.sleep(0.01)
-        second = place.start(tmp_path / "two", concurrency=2)
+        second = place.start(tmp_path / "two", concurrency=16)
         assert second.stderr
         said = second.stderr.readline()
+        first.kill()
+        first.communicate()
+        shelved = len(place.recorded())
+        metrics = finished(second)["metrics"]
         assert f"process {first.pid} on " in said
         assert "is at the same work; waiting for it" in said
-        killed_when(first, lambda: len(place.bills) >= 20)
-        assert finished(second)["metrics"]["num_from_ledger"] == 0  # fewer than were shelved
-        assert len(place.bills) <= 150 + 60
+        assert (metrics["num_from_ledger"], metrics["num_asked"]) == (shelved, 150 - shelved)
+        assert 150 <= len(place.bills) <= 150 + 1 + 10 / 0.1  # in flight, and of the last 10 s

@@ -85,7 +85,14 @@ def main() -> None:
             for title in ("in an empty home, all in the store", "with the segments at hand"):
                 print(title, end=": ", flush=True)
                 home = Path(scratch) / f"{num_rows}/home"
-                command = [sys.executable, "-m", "benchmarks.ledger", "--open", home, store]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.ledger",
+                    "--open",
+                    str(home),
+                    str(store),
+                ]
                 subprocess.run(command, check=True)
     return None
 

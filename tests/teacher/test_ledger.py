@@ -269,6 +269,7 @@ class Shelf(LocalStore):
         self.is_away = False
         self.fetched: list[str] = []
         self.num_put = 0
+        self.before_get: Callable[[], None] = lambda: None
 
     def put(self, path: Path, name: str) -> None:
         if self.is_away:
@@ -278,6 +279,7 @@ class Shelf(LocalStore):
 
     def get(self, name: str, path: Path) -> None:
         self.fetched.append(name)
+        self.before_get()
         super().get(name, path)
 
     def num_rows(self) -> int:
@@ -327,14 +329,34 @@ def test_a_copy_grows_as_its_original_does(tmp_path: Path, shelf: Shelf) -> None
             there.refresh()
             assert list(there) == list(here)
             assert there.get(key) == here.get(key)
-        assert there.flush()  # a copy is never put
-    assert shelf.num_put == 3
-    (original,), (copy,) = ((tmp_path / home / "t").glob("*") for home in ("here", "there"))
+    (original,), (copy,) = (tmp_path / "here/t").glob("*"), (tmp_path / "there/t").glob("*/*")
     assert original.read_bytes() == copy.read_bytes()
     copy.write_bytes(copy.read_bytes()[:-7])  # killed while it was fetched
     with open_ledger(tmp_path / "there/t", shelf) as there:
         assert len(there) == 3
     assert original.read_bytes() == copy.read_bytes()
+    assert shelf.num_put == 3
+
+
+def test_a_copy_is_never_put_in_place_of_a_newer_original(tmp_path: Path, shelf: Shelf) -> None:
+    with (
+        open_ledger(tmp_path / "here/t", shelf) as here,
+        open_ledger(tmp_path / "there/t", shelf) as there,
+    ):
+        record(here, "a")
+        here.flush()
+
+        def grow() -> None:  # between a look at the shelf and the fetching
+            record(here, "b")
+            here.flush()
+
+        shelf.before_get = grow
+        there.refresh()
+        record(here, "c")
+        here.flush()
+        there.flush()
+        assert list(there) == ["a", "b"]
+        assert shelf.num_rows() == shelf.num_put == 3
 
 
 def test_fifty_answers_are_on_the_shelf_while_the_next_are_asked(

@@ -164,6 +164,28 @@ def test_many_threads_wait_for_one_write_to_the_disk_together(
         assert len(ledger) == len(lines(tmp_path)) == 64
 
 
+def test_many_threads_write_while_another_looks_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_sync", lambda descriptor: None)
+    monkeypatch.setattr(segments, "MOST_ROWS", 50)
+    with open_ledger(tmp_path) as ledger:
+
+        def write(thread: int) -> None:
+            for number in range(100):
+                ledger.record(f"{thread}/{number}", response(f"{thread}/{number}"))
+
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            ledger.refresh()
+        assert all(ledger.get(key) == response(key) for key in ledger)
+    with open_ledger(tmp_path) as ledger:
+        assert (len(ledger), len(lines(tmp_path)), ledger.num_damaged) == (400, 400, 0)
+        assert all(ledger.get(key) == response(key) for key in ledger)
+
+
 def test_an_answer_that_the_disk_lost_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +269,7 @@ class Shelf(LocalStore):
         self.is_away = False
         self.fetched: list[str] = []
         self.num_put = 0
+        self.before_get: Callable[[], None] = lambda: None
 
     def put(self, path: Path, name: str) -> None:
         if self.is_away:
@@ -256,6 +279,7 @@ class Shelf(LocalStore):
 
     def get(self, name: str, path: Path) -> None:
         self.fetched.append(name)
+        self.before_get()
         super().get(name, path)
 
     def num_rows(self) -> int:
@@ -305,19 +329,40 @@ def test_a_copy_grows_as_its_original_does(tmp_path: Path, shelf: Shelf) -> None
             there.refresh()
             assert list(there) == list(here)
             assert there.get(key) == here.get(key)
-        assert there.flush()  # a copy is never put
-    assert shelf.num_put == 3
-    (original,), (copy,) = ((tmp_path / home / "t").glob("*") for home in ("here", "there"))
+    (original,), (copy,) = (tmp_path / "here/t").glob("*"), (tmp_path / "there/t").glob("*/*")
     assert original.read_bytes() == copy.read_bytes()
     copy.write_bytes(copy.read_bytes()[:-7])  # killed while it was fetched
     with open_ledger(tmp_path / "there/t", shelf) as there:
         assert len(there) == 3
     assert original.read_bytes() == copy.read_bytes()
+    assert shelf.num_put == 3
+
+
+def test_a_copy_is_never_put_in_place_of_a_newer_original(tmp_path: Path, shelf: Shelf) -> None:
+    with (
+        open_ledger(tmp_path / "here/t", shelf) as here,
+        open_ledger(tmp_path / "there/t", shelf) as there,
+    ):
+        record(here, "a")
+        here.flush()
+
+        def grow() -> None:  # between a look at the shelf and the fetching
+            record(here, "b")
+            here.flush()
+
+        shelf.before_get = grow
+        there.refresh()
+        record(here, "c")
+        here.flush()
+        there.flush()
+        assert list(there) == ["a", "b"]
+        assert shelf.num_rows() == shelf.num_put == 3
 
 
 def test_fifty_answers_are_on_the_shelf_while_the_next_are_asked(
-    tmp_path: Path, shelf: Shelf
+    tmp_path: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "SHELVED_SECONDS", 1000.0)
     with open_ledger(tmp_path / "t", shelf) as ledger:
         record(ledger, *(f"{n}" for n in range(49)))
         assert shelf.num_put == 0
@@ -389,10 +434,10 @@ def test_what_a_killed_run_did_not_put_is_put_by_the_next_in_its_home(
     tmp_path: Path, shelf: Shelf
 ) -> None:
     path = fill(tmp_path / "t", "a", "b", "c")  # no shelf
-    path.write_bytes(path.read_bytes()[:-3])
     with alone(path), open_ledger(tmp_path / "t", shelf) as ledger:
         assert ledger.flush()
         assert shelf.num_put == 0  # its writer lives, and does it
+    path.write_bytes(path.read_bytes()[:-3])
     with open_ledger(tmp_path / "t", shelf) as ledger:
         assert list(ledger) == ["a", "b"]
     assert shelf.num_rows() == 2

@@ -23,7 +23,7 @@ from typing import Any
 from chainsight.context import Shelf
 from chainsight.errors import StoreError, TeacherError
 from chainsight.teacher.segments import Segment, Writer, alone, format_line
-from chainsight.teacher.shelving import Shelved
+from chainsight.teacher.shelving import COPIES, Shelved
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ class Ledger:
         self._folder = folder
         self._shelved = Shelved(shelf, folder) if shelf else None
         self._places: dict[str, tuple[Segment, int, int]] = {}
-        self._segments: dict[str, Segment] = {}
-        self._own: set[str] = set()
+        self._segments: dict[Path, Segment] = {}
+        self._own: set[Path] = set()
         self._writer: Writer | None = None
         self._appending, self._reading, self._putting = (threading.Lock() for _ in range(3))
         self._num_unshelved = 0
@@ -165,13 +165,13 @@ class Ledger:
                 writer = self._writer_with_room()
                 if key not in self._places:
                     self._places[key] = (writer.segment, writer.append(line), len(line))
-                    self._count_unshelved()
             writer.sync()
         except OSError as error:
             raise TeacherError(
                 f"{self._folder}: an answer cannot be recorded ({error.strerror}); make room and "
                 f"run again: the {len(self)} recorded answers are not paid again"
             ) from None
+        self._count_unshelved()
 
     def _writer_with_room(self) -> Writer:
         if self._writer and self._writer.is_full:
@@ -180,15 +180,16 @@ class Ledger:
             self._writer = None
         if self._writer is None:
             path = self._folder / f"{uuid.uuid4().hex}.jsonl"
-            segment = self._segments[path.name] = Segment(path)
-            self._own.add(path.name)  # before the file is there: its lines are not to be read
+            segment = self._segments[path] = Segment(path)
+            self._own.add(path)  # before the file is there: its lines are not to be read
             self._writer = Writer(segment)
         return self._writer
 
     def _count_unshelved(self) -> None:
-        self._num_unshelved += 1
-        if self._num_unshelved >= SHELVED_ROWS:
-            self._due.set()
+        with self._appending:
+            self._num_unshelved += 1
+            if self._num_unshelved >= SHELVED_ROWS:
+                self._due.set()
 
     # --- reading what others write -----------------------------------------------------------
 
@@ -201,9 +202,10 @@ class Ledger:
         with self._reading:
             if self._shelved:
                 self._shelved.fetch()
-            for path in sorted(self._folder.glob("*.jsonl")):
-                if path.name not in self._own:
-                    self._read(self._segments.setdefault(path.name, Segment(path)))
+            for folder in (self._folder, self._folder / COPIES):
+                for path in sorted(folder.glob("*.jsonl")):
+                    if path not in self._own:
+                        self._read(self._segments.setdefault(path, Segment(path)))
 
     def _read(self, segment: Segment) -> None:
         before = segment.num_damaged
@@ -237,11 +239,12 @@ class Ledger:
 
     def _put(self, segment: Segment) -> None:
         writer, path, size = self._writer, segment.path, segment.end
-        if self._shelved is None or not self._shelved.lacks(path, size):
+        is_copy = path.parent != self._folder
+        if is_copy or self._shelved is None or not self._shelved.lacks(path, size):
             return
         if writer and writer.segment is segment:
             self._shelved.put(path, writer.synced, grows=True)
-        elif path.name in self._own:
+        elif path in self._own:
             self._shelved.put(path, size, grows=False)
         else:
             with alone(path) as descriptor:  # else its writer lives, and does it

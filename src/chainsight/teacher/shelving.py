@@ -1,8 +1,9 @@
 """A ledger's second place: its segments below the store, where a lost pod cannot take them.
 
 What lies there is always a whole number of lines, and a part of the writer's own file from the
-start on. So a copy in another home grows as its original does, and the longer of two is the
-better one.
+start on. Only the home where a segment was written puts it there. Elsewhere is a copy, in a folder
+of its own, which grows as the original does and is never put: what was fetched a moment ago may be
+older than what is on the shelf now.
 """
 
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 from chainsight.context import Shelf
 from chainsight.teacher.segments import alone
 
+COPIES = "copies"
+"""Folder of the segments that were written in other homes."""
 NUM_FETCHERS = 8
 
 
@@ -20,7 +23,7 @@ class Shelved:
 
     def __init__(self, shelf: Shelf, folder: Path) -> None:
         self.name = f"ledger/{folder.name}"
-        self._shelf, self._folder = shelf, folder
+        self._shelf, self._folder, self._copies = shelf, folder, folder / COPIES
         self._sizes: dict[str, int] = {}
 
     def lacks(self, path: Path, size: int) -> bool:
@@ -40,7 +43,7 @@ class Shelved:
             copy.unlink()
 
     def fetch(self) -> None:
-        """Bring what is only there, or longer there, into the folder.
+        """Copy what is only there, or longer there.
 
         Raises:
             StoreError: the store cannot be read.
@@ -48,12 +51,17 @@ class Shelved:
         # Looked at before the files here: so what grows here at the moment is longer here.
         sizes = self._shelf.sizes(self.name)
         self._sizes = {name.rpartition("/")[2]: size for name, size in sizes.items()}
-        missing = [n for n, size in self._sizes.items() if _size(self._folder / n) < size]
+        missing = [name for name, size in self._sizes.items() if self._size_here(name) < size]
+        if missing:
+            self._copies.mkdir(exist_ok=True)
         with ThreadPoolExecutor(NUM_FETCHERS) as threads:
             list(threads.map(self._fetch, missing))
 
+    def _size_here(self, name: str) -> int:
+        return max(_size(self._folder / name), _size(self._copies / name))
+
     def _fetch(self, name: str) -> None:
-        path = self._folder / name
+        path = self._copies / name
         with alone(path, wait=True):  # of several processes here, one fetches
             size = _size(path)
             if size >= self._sizes[name]:

@@ -16,18 +16,18 @@ Reaction = tuple[int, bytes, int]
 
 
 @pytest.fixture
-def server() -> Iterator[Callable[[Callable[[int, str], Reaction]], str]]:
-    """`server(react)`: `react(number, path)` gives status, body and the length that is said."""
+def server() -> Iterator[Callable[[Callable[[int, bytes], Reaction]], str]]:
+    """`server(react)`: `react(number, body)` gives status, answer and the length that is said of it."""
     servers: list[ThreadingHTTPServer] = []
 
-    def start(react: Callable[[int, str], Reaction]) -> str:
+    def start(react: Callable[[int, bytes], Reaction]) -> str:
         calls: list[str] = []
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 calls.append(self.path)
-                status, data, length = react(len(calls), self.path)
+                status, data, length = react(len(calls), body)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(length))
@@ -75,14 +75,14 @@ def read(api: Api) -> Any:
 
 def test_a_line_ends_at_its_line_feed_and_nowhere_else(server: Any) -> None:
     content = '{"a": "x\u2028y\x85z"}\n{"b": 1}'.encode()
-    assert on(server(lambda number, path: whole(content)), read) == content.split(b"\n")
+    assert on(server(lambda number, body: whole(content)), read) == content.split(b"\n")
 
 
 def test_a_stream_that_breaks_is_read_again_from_the_start(server: Any) -> None:
     lines = [b'{"number": %06d}' % number for number in range(20_000)]
     data = b"\n".join(lines)
 
-    def react(number: int, path: str) -> Reaction:
+    def react(number: int, body: bytes) -> Reaction:
         return (200, data[:-7], len(data)) if number == 1 else whole(data)
 
     found = on(server(react), read)
@@ -92,7 +92,7 @@ def test_a_stream_that_breaks_is_read_again_from_the_start(server: Any) -> None:
 
 
 def test_a_file_that_was_deleted_is_told_from_one_that_is_late(server: Any) -> None:
-    url = server(lambda number, path: whole(b"{}", 503 if number < 3 else 404))
+    url = server(lambda number, body: whole(b"{}", 503 if number < 3 else 404))
     with pytest.raises(GoneError):
         on(url, read)
 
@@ -101,7 +101,7 @@ def test_a_file_that_was_deleted_is_told_from_one_that_is_late(server: Any) -> N
 def test_a_creation_that_failed_on_the_way_is_not_repeated(server: Any, status: int) -> None:
     numbers: list[int] = []
 
-    def react(number: int, path: str) -> Reaction:
+    def react(number: int, body: bytes) -> Reaction:
         numbers.append(number)
         return whole(b'{"error": {"message": "?"}}', status)
 
@@ -116,7 +116,7 @@ def test_a_creation_that_was_refused_for_the_moment_is_repeated(server: Any) -> 
         b'"object": "batch", "endpoint": "e", "completion_window": "24h",'
         b'"metadata": {"run_key": "key"}}'
     )
-    url = server(lambda number, path: whole(b"{}", 429) if number < 3 else whole(batch))
+    url = server(lambda number, body: whole(b"{}", 429) if number < 3 else whole(batch))
     state = on(url, lambda api: api.create("file-1", "key"))
     assert state == State("batch_1", "validating", "key", 0, "f", (), None)
 
@@ -125,13 +125,13 @@ def test_a_creation_that_was_refused_for_the_moment_is_repeated(server: Any) -> 
 def test_an_account_without_money_ends_at_once_with_the_way_out(server: Any, status: int) -> None:
     said = b'{"error": {"message": "hard limit", "code": "billing_hard_limit_reached"}}'
     with pytest.raises(TeacherError, match=r"pays no more.*raise its limit"):
-        on(server(lambda number, path: whole(said, status)), lambda api: api.create("f", "key"))
+        on(server(lambda number, body: whole(said, status)), lambda api: api.create("f", "key"))
 
 
 def test_what_the_server_echoes_of_the_key_is_hidden(server: Any) -> None:
     said = b'{"error": {"message": "bad key %s"}}' % KEY.encode()
     with pytest.raises(TeacherError) as caught:
-        on(server(lambda number, path: whole(said, 401)), lambda api: api.check())
+        on(server(lambda number, body: whole(said, 401)), lambda api: api.check())
     assert "[key]" in str(caught.value)
     assert KEY not in str(caught.value)
 
@@ -139,6 +139,12 @@ def test_what_the_server_echoes_of_the_key_is_hidden(server: Any) -> None:
 def test_an_upload_that_breaks_is_sent_again_in_whole(server: Any) -> None:
     sent = b'{"id": "file-1", "filename": "n", "bytes": 3, "created_at": 0, "object": "file",'
     sent += b'"purpose": "batch", "status": "processed"}'
-    url = server(lambda number, path: whole(b"{}", 500) if number == 1 else whole(sent))
-    file = io.BytesIO(b"abc")
-    assert on(url, lambda api: api.upload(file, "name.jsonl")) == "file-1"
+    received: list[bytes] = []
+
+    def react(number: int, body: bytes) -> Reaction:
+        received.append(body)
+        return whole(b"{}", 500) if number == 1 else whole(sent)
+
+    file = io.BytesIO(b"the whole file")
+    assert on(server(react), lambda api: api.upload(file, "name.jsonl")) == "file-1"
+    assert [b"the whole file" in body for body in received] == [True, True]

@@ -18,7 +18,7 @@ from chainsight.teacher import asking
 from chainsight.teacher.batches import rows
 from chainsight.teacher.batches.api import Api, GoneError, State
 from chainsight.teacher.batches.creating import Creator
-from chainsight.teacher.batches.cutting import MEGABYTE, Asking, Cut, Cutter, Limits, line
+from chainsight.teacher.batches.cutting import MEGABYTE, Cut, Cutter, Limits, Request, line
 from chainsight.teacher.batches.failures import (
     OUT_OF_MONEY,
     PASSING,
@@ -137,7 +137,7 @@ class Batching:
             while self._is_again:
                 self._is_again = False
                 cutter = Cutter(
-                    self._askings(questions()),
+                    self._requests(questions()),
                     self._folder,
                     is_open=self._is_open,
                     afford=self._afford,
@@ -161,10 +161,10 @@ class Batching:
 
     # --- what is to be asked -----------------------------------------------------------------
 
-    def _askings(self, questions: Iterator[Question]) -> Iterator[Asking]:
+    def _requests(self, questions: Iterator[Question]) -> Iterator[Request]:
         for question in questions:
-            if self._is_open(question) and (asking := self._prepared(question)):
-                yield asking
+            if self._is_open(question) and (request := self._prepared(question)):
+                yield request
 
     def _is_open(self, question: Question) -> bool:
         """Whether it is to be asked; one that is on its way is waited for."""
@@ -176,23 +176,23 @@ class Batching:
             flight.stakes[key] = self._purse.hold(size(self._config, question.example))
         return flight is None
 
-    def _prepared(self, question: Question) -> Asking | None:
+    def _prepared(self, question: Question) -> Request | None:
         """With its line; None for one that cannot be sent."""
         most_mb, most_tokens = self._config.batch.max_mb, self._config.batch.queued_tokens
         try:
-            asked = size(self._config, question.example)
-            request = body(self._config, question, self._model)
+            taken = size(self._config, question.example)
+            asked = body(self._config, question, self._model)
         except RecordError as error:
             self._fail(question.key, str(error))
             return None
-        asking = Asking(question, asked, line(question.key, self._api.path, request))
-        if len(asking.line) > most_mb * MEGABYTE:
+        request = Request(question, taken, line(question.key, self._api.path, asked))
+        if len(request.line) > most_mb * MEGABYTE:
             self._fail(question.key, f"larger than distill.batch.max_mb {most_mb:g}")
             return None
-        if most_tokens and asked.prompt_tokens > most_tokens:
+        if most_tokens and taken.prompt_tokens > most_tokens:
             self._fail(question.key, f"more than distill.batch.queued_tokens {most_tokens}")
             return None
-        return asking
+        return request
 
     def _fail(self, key: str, why: str) -> None:
         log.warning("%s: no answer: %s", key[:12], why)
@@ -200,10 +200,10 @@ class Batching:
         self.asked.num_failed += 1
         self._teller.failed()
 
-    def _afford(self, asking: Asking) -> bool:
-        stake = self._purse.afford(asking.size)
+    def _afford(self, request: Request) -> bool:
+        stake = self._purse.afford(request.size)
         if stake:
-            self._stakes[asking.question.key] = stake
+            self._stakes[request.question.key] = stake
         return stake is not None
 
     # --- sending -----------------------------------------------------------------------------
@@ -226,10 +226,10 @@ class Batching:
             flight.batch = await self._creator.create(flight.intent, cut.file)
         return True
 
-    def _wait_for_money(self, asking: Asking) -> None:
+    def _wait_for_money(self, request: Request) -> None:
         """Batches on their way may cost less than is set aside for them; else this is the end."""
         if not self.num_waiting:
-            self._purse.refuse(asking.size)
+            self._purse.refuse(request.size)
         self._is_short = True
 
     def _announce(self, cut: Cut) -> Flight:

@@ -17,7 +17,7 @@ Reaction = tuple[int, bytes, int]
 
 @pytest.fixture
 def server() -> Iterator[Callable[[Callable[[int, bytes], Reaction]], str]]:
-    """`server(react)`: `react(number, body)` gives status, answer and the length that is said of it."""
+    """`server(react)`: `react(number, body)` gives status, answer and its length."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(react: Callable[[int, bytes], Reaction]) -> str:

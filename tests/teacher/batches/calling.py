@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chainsight.config import DistillSection
+from chainsight.context import Shelf
 from chainsight.demo import teacher
 from chainsight.errors import ChainsightError
 from chainsight.records import Example
@@ -45,7 +46,7 @@ class Place:
     """A home and a store that calls share."""
 
     home: Path
-    store: Path | None
+    store: Path | Shelf | None
     server: teacher.Handle
 
     @property
@@ -121,12 +122,12 @@ def keys_of(url: str, examples: list[Example], **settings: Any) -> list[str]:
 
 
 def ask(
-    url: str, examples: list[Example], home: Path, store: Path | None, **settings: Any
+    url: str, examples: list[Example], home: Path, store: Path | Shelf | None, **settings: Any
 ) -> Outcome:
     """One run's call of batch mode."""
     config, task = section(url, **settings), Told()
     keys = keys_of(url, examples, **settings)
-    shelf = LocalStore(store) if store else None
+    shelf = LocalStore(store) if isinstance(store, Path) else store
     folder = home / "teacher"
     with open_ledger(folder, shelf) as ledger:
 

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import KEY, POLL, keys_of
+from calling import KEY, POLL, ask, keys_of
 
 from chainsight.demo.teacher import Limits, Oddities
 from chainsight.records import Example
+from chainsight.store import LocalStore
 
 QUICK = {"seconds": 0.1}
 
@@ -174,8 +175,6 @@ def test_a_failure_that_passes_is_tried_again(place: Any, charts: list[Example])
 def test_a_server_without_batches_ends_in_the_way_out(
     canned: Any, charts: list[Example], tmp_path: Path
 ) -> None:
-    from calling import ask
-
     server = canned(lambda number, call: (404, {}, {"detail": "Not Found"}))
     done = ask(server.url, charts, tmp_path / "home", tmp_path / "store")
     assert "has no Batch API" in done.error
@@ -226,6 +225,29 @@ def test_what_another_set_of_questions_has_in_flight_is_waited_for(
         assert len(done.answers) >= 30
         assert len(here.ask(charts).answers) == 40
         assert is_billed_once(here, 40)
+
+
+class Watched(LocalStore):
+    """A store that notes what is in its ledger when a batch is ended."""
+
+    num_safe: list[int]
+
+    def create(self, name: str, data: bytes) -> bool:
+        if name.endswith(".ended"):
+            segments = [name for name in self.names("ledger") if name.endswith(".jsonl")]
+            self.num_safe.append(sum((self.read(name) or b"").count(b"\n") for name in segments))
+        return super().create(name, data)
+
+
+def test_a_batch_is_ended_when_its_answers_are_in_the_store_and_not_before(
+    place: Any, charts: list[Example], tmp_path: Path
+) -> None:
+    watched = Watched(tmp_path / "watched")
+    watched.num_safe = []
+    with place(batch=QUICK) as here:
+        ask(here.server.url, charts, here.home, watched, batch={"max_requests": 15})
+    assert watched.num_safe[0] >= 10
+    assert watched.num_safe[-1] == 40
 
 
 @pytest.mark.parametrize("store", [True, False])

@@ -19,7 +19,7 @@ import openai
 
 from chainsight.config import DistillSection
 from chainsight.errors import TeacherError
-from chainsight.teacher.batches.rows import OUT_OF_MONEY
+from chainsight.teacher.batches.failures import OUT_OF_MONEY, unpaid
 from chainsight.teacher.client import LONGEST_QUOTE, kind_of, retry_after
 from chainsight.teacher.connection import chat_path, connect
 from chainsight.teacher.endpoint import Endpoint
@@ -259,7 +259,8 @@ class Api:
 
     def _pause_after(self, error: Exception, attempt: int) -> float:
         """Seconds to wait before the next try; raises if there is to be none."""
-        jitter = self._random.uniform(0.5, 1) * min(60.0, 0.5 * 2 ** min(attempt, 8), self._pause)
+        longest = min(60.0, 0.5 * 2.0 ** min(attempt, 8), self._pause)
+        jitter = self._random.uniform(0.5, 1) * longest
         if not isinstance(error, openai.APIStatusError):
             return jitter
         self._reached = True
@@ -295,11 +296,3 @@ class Api:
         cause = error.__cause__
         said = f"{error}" if cause is None else f"{error} ({cause})"
         return self._endpoint.hide(said)[:LONGEST_QUOTE]
-
-
-def unpaid(address: str, said: str) -> str:
-    """What to say when the account pays no more."""
-    return (
-        f"{address}: the account pays no more ({said}); raise its limit or top it up, "
-        "then run again"
-    )

@@ -19,7 +19,7 @@ MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
-class Asking:
+class Request:
     """A question, what it takes, and its line in the file."""
 
     question: Question
@@ -36,12 +36,12 @@ class Limits:
     prompt_tokens: int | None = None
     """The API counts those alone in its queue; none: any number."""
 
-    def have_room(self, cut: "Cut", asking: Asking) -> bool:
+    def have_room(self, cut: "Cut", request: Request) -> bool:
         """Whether one more request fits."""
-        tokens = cut.prompt_tokens + asking.size.prompt_tokens
+        tokens = cut.prompt_tokens + request.size.prompt_tokens
         return (
             len(cut.keys) < self.num_requests
-            and cut.num_bytes + len(asking.line) <= self.num_bytes
+            and cut.num_bytes + len(request.line) <= self.num_bytes
             and (self.prompt_tokens is None or tokens <= self.prompt_tokens)
         )
 
@@ -56,13 +56,13 @@ class Cut:
     prompt_tokens: int = 0
     _digest: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, asking: Asking) -> None:
+    def add(self, request: Request) -> None:
         """Write one more request."""
-        self.file.write(asking.line)
-        self._digest.update(asking.line)
-        self.keys.append(asking.question.key)
-        self.num_bytes += len(asking.line)
-        self.prompt_tokens += asking.size.prompt_tokens
+        self.file.write(request.line)
+        self._digest.update(request.line)
+        self.keys.append(request.question.key)
+        self.num_bytes += len(request.line)
+        self.prompt_tokens += request.size.prompt_tokens
 
     @property
     def sha256(self) -> str:
@@ -78,16 +78,16 @@ class Cutter:
 
     def __init__(
         self,
-        askings: Iterator[Asking],
+        requests: Iterator[Request],
         folder: Path,
         *,
         is_open: Callable[[Question], bool],
-        afford: Callable[[Asking], bool],
+        afford: Callable[[Request], bool],
     ) -> None:
-        self._askings, self._folder = askings, folder
+        self._requests, self._folder = requests, folder
         self._is_open, self._afford = is_open, afford
-        self._next: Asking | None = None
-        self.unaffordable: Asking | None = None
+        self._next: Request | None = None
+        self.unaffordable: Request | None = None
         """The request that there was no money for at the last cut."""
         self.is_done = False
 
@@ -95,24 +95,24 @@ class Cutter:
         """The next file, None if there is nothing to be asked, or no money for it."""
         cut = Cut(tempfile.TemporaryFile(dir=self._folder))  # noqa: SIM115 - the caller closes it
         self.unaffordable = None
-        while asking := self._peek():
-            if not limits.have_room(cut, asking):
+        while request := self._peek():
+            if not limits.have_room(cut, request):
                 break
-            if not self._afford(asking):
-                self.unaffordable = asking
+            if not self._afford(request):
+                self.unaffordable = request
                 break
-            cut.add(asking)
+            cut.add(request)
             self._next = None
-        self.is_done = asking is None
+        self.is_done = request is None
         if cut.keys:
             cut.file.seek(0)
             return cut
         cut.file.close()
         return None
 
-    def _peek(self) -> Asking | None:
+    def _peek(self) -> Request | None:
         while self._next is None or not self._is_open(self._next.question):
-            self._next = next(self._askings, None)
+            self._next = next(self._requests, None)
             if self._next is None:
                 return None
         return self._next
@@ -120,5 +120,5 @@ class Cutter:
 
 def line(key: str, path: str, body: dict[str, Any]) -> bytes:
     """One request of an input file."""
-    request = {"custom_id": key, "method": "POST", "url": path, "body": body}
-    return json.dumps(request, separators=(",", ":")).encode("ascii") + b"\n"
+    asked = {"custom_id": key, "method": "POST", "url": path, "body": body}
+    return json.dumps(asked, separators=(",", ":")).encode("ascii") + b"\n"

@@ -42,11 +42,10 @@ class Owner:
 
     def is_dead(self) -> bool:
         """Whether it cannot create the batch any more."""
-        if self.nonce == PROCESS:
-            return False
-        if self.host == socket.gethostname() and self.process == os.getpid():
+        me = Owner.me()
+        if (self.host, self.process) == (me.host, me.process) and self.nonce != me.nonce:
             return True
-        return is_gone(self.host, self.process) or time.time() - self.at > TAKE_OVER_SECONDS
+        return is_gone(self.host, self.process) or me.at - self.at > TAKE_OVER_SECONDS
 
 
 @dataclass(frozen=True)
@@ -101,17 +100,17 @@ class Intents:
 
     def is_ended(self, key: str) -> bool:
         """As of the last look."""
-        return self._name(key, "ended") in self._names
+        return self.name(key, "ended") in self._names
 
     def batch_of(self, key: str) -> str | None:
         """The id of the batch, if it is recorded."""
-        recorded = self._shelf.read(self._name(key, "batch"))
+        recorded = self._shelf.read(self.name(key, "batch"))
         return recorded.decode() if recorded else None
 
     def announce(self, intent: Intent) -> bool:
         """Write it, unless the same batch was announced before."""
         free = self._shelf.create(
-            self._name(intent.run_key, "json"), json.dumps(asdict(intent)).encode()
+            self.name(intent.run_key, "json"), json.dumps(asdict(intent)).encode()
         )
         if free:
             self.open[intent.run_key] = intent
@@ -119,7 +118,7 @@ class Intents:
 
     def is_over(self, key: str) -> bool:
         """Whether the intent was ended by now."""
-        return self._shelf.read(self._name(key, "ended")) is not None
+        return self._shelf.read(self.name(key, "ended")) is not None
 
     def is_off(self, key: str) -> bool:
         """Whether the intent was ended, or its batch recorded, by now."""
@@ -127,18 +126,19 @@ class Intents:
 
     def record(self, key: str, batch_id: str) -> str:
         """Write the batch's id, and give the one that counts: the first that was written."""
-        self._shelf.create(self._name(key, "batch"), batch_id.encode())
+        self._shelf.create(self.name(key, "batch"), batch_id.encode())
         return self.batch_of(key) or batch_id
 
     def end(self, key: str, why: str) -> None:
         """Nothing more will come of this batch."""
-        self._shelf.create(self._name(key, "ended"), why.encode())
-        self._ended.add(self._name(key, "ended"))
+        self._shelf.create(self.name(key, "ended"), why.encode())
+        self._ended.add(self.name(key, "ended"))
         self.open.pop(key, None)
 
     def _read(self, key: str) -> Intent:
-        read = json.loads(self._shelf.read(self._name(key, "json")) or b"")
+        read = json.loads(self._shelf.read(self.name(key, "json")) or b"")
         return Intent(**read | {"keys": tuple(read["keys"]), "owner": Owner(**read["owner"])})
 
-    def _name(self, key: str, kind: str) -> str:
+    def name(self, key: str, kind: str = "") -> str:
+        """Where something about a batch lies on the shelf."""
         return f"{self._prefix}/{key}.{kind}"

@@ -4,11 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from chainsight.teacher.batches.failures import OUT_OF_MONEY
 from chainsight.teacher.client import Kind, kind_of
 from chainsight.teacher.reply import unanswerable
-
-OUT_OF_MONEY = ("billing_hard_limit_reached", "insufficient_quota", "billing_not_active")
-"""Codes by which OpenAI says that the account pays no more."""
 
 
 @dataclass(frozen=True)

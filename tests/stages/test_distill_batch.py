@@ -1,0 +1,63 @@
+"""The stage in mode `batch`, against the scripted teacher."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chainsight import records
+from chainsight.config import DistillSection
+from chainsight.context import Context
+from chainsight.demo import bars, teacher
+from chainsight.records import Example, Rationale
+from chainsight.stages import distill
+
+
+def questions(folder: Path, num_charts: int) -> Path:
+    found = [
+        Example(
+            f"bars/train/{i}-{j}", "bars", "train", question.text, (question.answer,),
+            "exact_match", (chart.image,),
+        )
+        for i, chart in zip(range(num_charts), bars.charts(0, "train"), strict=False)
+        for j, question in enumerate(chart.questions)
+    ]  # fmt: skip
+    folder.mkdir(parents=True)
+    records.write(folder / "examples.parquet", found, Example)
+    return folder
+
+
+def distilled(url: str, mode: str, examples: Path, home: Path) -> tuple[Any, list[Rationale]]:
+    settings: dict[str, Any] = {"mode": mode, "batch": {"poll_seconds": 0.05}}
+    config = DistillSection(teacher=url, teacher_model="gpt-4o-2024-05-13", **settings)
+    output = home / f"rationales-{mode}-{examples.name}"
+    output.mkdir(parents=True)
+    counts = distill.run(
+        config,
+        examples=examples,
+        rationales=output,
+        context=Context(work=home / "work", ledger=home / "ledger"),
+    )
+    return counts, list(records.read(output / "rationales.parquet", Rationale))
+
+
+def test_both_modes_give_the_same_rationales(tmp_path: Path) -> None:
+    examples = questions(tmp_path / "examples", 6)
+    with teacher.serve(batch=teacher.Batching(seconds=0.1)) as server:
+        one, by_one = distilled(server.url, "sync", examples, tmp_path / "one")
+        batched, by_batch = distilled(server.url, "batch", examples, tmp_path / "batch")
+    assert [(row.example_id, row.text) for row in by_one] == [
+        (row.example_id, row.text) for row in by_batch
+    ]
+    assert batched["num_asked"] == one["num_asked"] > 10
+
+
+def test_a_batch_asks_only_what_was_not_answered_one_by_one(tmp_path: Path) -> None:
+    few, many = questions(tmp_path / "few", 3), questions(tmp_path / "many", 6)
+    with teacher.serve(batch=teacher.Batching(seconds=0.1)) as server:
+        first, _ = distilled(server.url, "sync", few, tmp_path)
+        second, _ = distilled(server.url, "batch", many, tmp_path)
+        third, _ = distilled(server.url, "sync", many, tmp_path)
+        assert server.bill.num_billed == first["num_asked"] + second["num_asked"]
+    assert second["num_from_ledger"] == pytest.approx(first["num_asked"])
+    assert third["num_asked"] == 0

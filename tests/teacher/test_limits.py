@@ -54,6 +54,16 @@ def test_what_is_charged_is_learned_and_the_copy_is_right(factor: float) -> None
     assert server.level > 0
 
 
+def test_a_charge_that_grows_is_followed() -> None:
+    meter, server = Meter(), Server(1.0)
+    converse(meter, server, 60.0)
+    server.factor, server.seen, server.level = 1.8, 0.0, MINUTE
+    later = Meter()
+    later.scale = meter.scale
+    converse(later, server, 120.0)
+    assert later.scale == pytest.approx(1.8, rel=0.05)
+
+
 def test_before_a_charge_is_known_the_most_is_assumed() -> None:
     meter = Meter()
     meter.take(500.0, 1500.0, 0.0)

@@ -54,6 +54,16 @@ def test_what_is_charged_is_learned_and_the_copy_is_right(factor: float) -> None
     assert server.level > 0
 
 
+def test_a_charge_that_grows_is_followed() -> None:
+    meter, server = Meter(), Server(1.0)
+    converse(meter, server, 60.0)
+    server.factor, server.seen, server.level = 1.8, 0.0, MINUTE
+    later = Meter()
+    later.scale = meter.scale
+    converse(later, server, 120.0)
+    assert later.scale == pytest.approx(1.8, rel=0.05)
+
+
 def test_before_a_charge_is_known_the_most_is_assumed() -> None:
     meter = Meter()
     meter.take(500.0, 1500.0, 0.0)
@@ -120,10 +130,11 @@ def test_a_small_bucket_is_seen_by_how_soon_it_is_full() -> None:
     assert meter.rate(100.0) < 3 * PER_SECOND
 
 
-def test_the_users_limit_is_kept_evenly_from_the_start() -> None:
+@pytest.mark.parametrize("start", [0.0, 1e6])
+def test_the_users_limit_is_kept_evenly_from_the_start(start: float) -> None:
     limits = Limits(60, None)
-    sent, now = 0, 0.0
-    while now < 30.0:
+    sent, now = 0, start
+    while now < start + 30.0:
         if limits.wait(now) == 0.0:
             limits.take(1.0, 1.0, now)
             sent += 1

@@ -14,6 +14,7 @@ from chainsight.teacher.asking import Asked, Asking
 from chainsight.teacher.client import Answer, Trouble
 from chainsight.teacher.cost import Budget
 from chainsight.teacher.endpoint import NO_KEY, Endpoint
+from chainsight.teacher.pool import Site
 from chainsight.teacher.request import Question, first
 
 GOOD: Any = {
@@ -156,3 +157,15 @@ def test_questions_are_taken_as_they_can_be_sent(charts: list[Example]) -> None:
     ask([line], Lazy(charts), concurrency=3)
     assert taken[0] == 40
     assert most[0] <= 4
+
+
+def test_a_place_whose_requests_are_cut_is_waited_for_longer() -> None:
+    line = Scripted("here", FINE)
+    site = Site.of(DistillSection(), Endpoint("e", "0", NO_KEY, "m"), line)
+    for second in range(40):
+        site.ended(FINE, site.take(10.0, 10.0, second), 3.0, second)
+    assert site.patience.seconds(0) == 12.0
+    for second in range(40):
+        site.ended(Trouble("silent", "cut"), site.take(10.0, 10.0, second), 12.0, second)
+    assert site.patience.seconds(0) > 40.0
+    assert site.in_flight == 0

@@ -84,7 +84,8 @@ class Meter:
         """Charged per predicted; None: not known, what is predicted at most is assumed."""
         self._capacity = ceiling or 0.0
         self._level = MARGIN * self._capacity
-        self._seen = self._next = self._taken = 0.0
+        self._next = self._taken = 0.0
+        self._seen: float | None = None
         self._num_taken = 0
         self._newest = -math.inf
         self._is_taught = False
@@ -97,9 +98,10 @@ class Meter:
 
     def level(self, now: float) -> float:
         """What is left in the bucket."""
-        refill = (now - self._seen) * (self.limit or 0.0) / 60
+        seen = now if self._seen is None else self._seen
+        refill = (now - seen) * (self.limit or 0.0) / 60
         self._level = min(self._capacity, self._level + max(0.0, refill))
-        self._seen = max(now, self._seen)
+        self._seen = max(now, seen)
         return self._level
 
     def rate(self, now: float) -> float:

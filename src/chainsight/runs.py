@@ -65,8 +65,9 @@ def stopped(config: RunConfig, done: Mapping[str, StageRun]) -> Path | None:
     store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
     examples = done["prepare"].outputs["examples"]
     inputs = {"examples": store.artifact_uri("examples", examples.key)}
-    surroundings = {"run": config.run, "model": config.model, "store": store}
-    work = job("distill", config.distill, inputs=inputs, **surroundings)
+    work = job(
+        "distill", config.distill, run=config.run, model=config.model, inputs=inputs, store=store
+    )
     return left_behind(work, "rationales")
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from distilling import Distilling, billed_for, finished
+from paying import Distilling, billed_for, finished
 
 from chainsight.teacher.ledger import SHELVED_ROWS
 

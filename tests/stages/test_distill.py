@@ -193,7 +193,7 @@ def test_progress_counts_what_is_in_the_ledger_as_done(tmp_path: Path) -> None:
         examples = place.root / "examples"
         config = DistillSection(teacher="scripted")
         distill.run(config, examples=examples, rationales=output, context=context)
-    assert opened == [(20, 0, 20), (60, 20, 40)]
+    assert opened == [(20, 0, 20), (20, 0, 20), (60, 0, 60), (60, 20, 40)]
     assert said[0].startswith("distill: 20 questions to ask, about $0.0")
     assert "distill: 40 questions to ask" in said[1]
     assert "; 20 are answered, for $0.0" in said[1]

@@ -8,8 +8,8 @@ REPLY = Reply("So.", "stop", "", 1000, 100)
 
 def told(allowed: float | None, num_limited: int) -> list[str]:
     """Ten answers a second for ten seconds, at a cent each, of a thousand questions."""
-    budget = Budget(None)
-    speed, lines = Speed(budget, 1000), []
+    budget = Budget(None, num_questions=1000)
+    speed, lines = Speed(budget), []
     for tick in range(100):
         budget.add(0.01)
         lines.append(speed.note(REPLY, allowed, num_limited, now=tick / 10))

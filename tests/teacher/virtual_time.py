@@ -169,7 +169,7 @@ class Wire:
 class Memory:
     """A ledger that forgets nothing until the test ends."""
 
-    path = "memory"
+    where = "memory"
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}

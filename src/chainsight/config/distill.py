@@ -95,7 +95,7 @@ class DistillSection(Section):
     """Further places where the same teacher answers; their limits add up."""
     mode: Literal["sync", "batch"] = "sync"
     """Ask one by one, or by the Batch API: half the price, within a day."""
-    concurrency: Annotated[int, Field(ge=1, le=2048)] = 64
+    concurrency: Annotated[int, Field(ge=1, le=2048)] = 128
     """Requests in flight at most; how many there are is learned. A killed run pays at most this
     many answers twice."""
     requests_per_minute: Count | None = None

@@ -1,5 +1,6 @@
 import asyncio
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from chainsight.teacher.batches.creating import Creator
 from chainsight.teacher.batches.intents import Intent, Intents, Owner, run_key
 
 KEYS = ("a" * 64,)
+LAG = 0.02
 INTENT = Intent(run_key(KEYS, 1), KEYS, 1, "", 7, 10, Owner.me())
 
 
@@ -25,10 +27,12 @@ class Desk:
     def __init__(self, **answers: list[Any]) -> None:
         self._answers = answers
         self.calls: list[str] = []
+        self.times: list[float] = []
 
     def __getattr__(self, call: str) -> Any:
         async def answer(*_: Any) -> Any:
             self.calls.append(call)
+            self.times.append(time.monotonic())
             given = self._answers[call].pop(0)
             if isinstance(given, Exception):
                 raise given
@@ -45,12 +49,12 @@ def intents(tmp_path: Path) -> Intents:
 
 
 def create(desk: Desk, intents: Intents) -> str | None:
-    creator = Creator(desk, intents, lag_seconds=0.0, tries=3)  # type: ignore[arg-type]
+    creator = Creator(desk, intents, lag_seconds=LAG, tries=3)  # type: ignore[arg-type]
     return asyncio.run(creator.create(INTENT, io.BytesIO(b"content")))
 
 
 def take_over(desk: Desk, intents: Intents) -> str | None:
-    creator = Creator(desk, intents, lag_seconds=0.0, tries=3)  # type: ignore[arg-type]
+    creator = Creator(desk, intents, lag_seconds=LAG, tries=3)  # type: ignore[arg-type]
     return asyncio.run(creator.take_over(INTENT))
 
 
@@ -116,6 +120,7 @@ def test_a_dead_runs_batch_is_found_although_the_list_lags(intents: Intents) -> 
     desk = Desk(find=[None, state("b1")])
     assert take_over(desk, intents) == "b1"
     assert desk.calls == ["find", "find"]
+    assert desk.times[1] - desk.times[0] >= LAG
 
 
 def test_a_dead_runs_file_is_used(intents: Intents) -> None:

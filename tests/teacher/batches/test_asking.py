@@ -228,26 +228,42 @@ def test_what_another_set_of_questions_has_in_flight_is_waited_for(
 
 
 class Watched(LocalStore):
-    """A store that notes what is in its ledger when a batch is ended."""
+    """A store that notes what else is in it when a batch is announced or ended."""
 
     num_safe: list[int]
+    turns: list[tuple[str, ...]]
 
     def create(self, name: str, data: bytes) -> bool:
+        if name.endswith(".json"):
+            self.turns.append(self.names("batches/teacher/cutting")[-1:])
         if name.endswith(".ended"):
             segments = [name for name in self.names("ledger") if name.endswith(".jsonl")]
             self.num_safe.append(sum((self.read(name) or b"").count(b"\n") for name in segments))
         return super().create(name, data)
 
 
+def watch(place: Any, charts: list[Example], folder: Path) -> Watched:
+    watched = Watched(folder / "watched")
+    watched.num_safe, watched.turns = [], []
+    with place(batch=QUICK) as here:
+        ask(here.server.url, charts, here.home, watched, batch={"max_requests": 15})
+    return watched
+
+
 def test_a_batch_is_ended_when_its_answers_are_in_the_store_and_not_before(
     place: Any, charts: list[Example], tmp_path: Path
 ) -> None:
-    watched = Watched(tmp_path / "watched")
-    watched.num_safe = []
-    with place(batch=QUICK) as here:
-        ask(here.server.url, charts, here.home, watched, batch={"max_requests": 15})
+    watched = watch(place, charts, tmp_path)
     assert watched.num_safe[0] >= 10
     assert watched.num_safe[-1] == 40
+
+
+def test_a_batch_is_announced_while_nobody_else_cuts(
+    place: Any, charts: list[Example], tmp_path: Path
+) -> None:
+    assert watch(place, charts, tmp_path).turns == [
+        (f"batches/teacher/cutting/{number:06d}",) for number in (1, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize("store", [True, False])

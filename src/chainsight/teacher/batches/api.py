@@ -123,11 +123,9 @@ class Api:
     async def upload(self, file: IO[bytes], name: str) -> str:
         """Send a batch's input file, and give its id."""
 
-        async def send() -> Any:
-            file.seek(0)
-            return await self._client.files.create(file=(name, file), purpose="batch")
-
-        sent = await self._steadily(send)
+        sent = await self._steadily(
+            lambda: self._client.files.create(file=(name, file), purpose="batch")
+        )
         show = partial(self._client.files.retrieve, sent.id)
         while sent.status in ("pending", "running"):  # Azure looks at it first
             await asyncio.sleep(self._pause)

@@ -11,6 +11,8 @@ own, C room for them, N key heads, Q query heads for each of them, D their size,
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -28,6 +30,50 @@ ATTENTION = "chainsight_decoding"
 ROOM = 32
 """Tokens that a row has room for at first; doubled when it is full, up to GROWTH more."""
 GROWTH = 128
+RUN_TOKENS = 8192
+"""Prompt parts of equal size are read in one product up to so many tokens together."""
+FEW = 4
+"""Rows that a group counts as in such a product, if it has fewer: reading keys is what costs."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring groups whose prompt parts are of equal size, G of them."""
+
+    tokens: int
+    """Of all their prompt parts."""
+    rows: torch.Tensor
+    """[G, M]: the rows of each; the last one again where a group has fewer than M."""
+    kept: torch.Tensor
+    """Which of these, flat, are the rows in their order."""
+
+
+def runs(sizes: Sequence[int], counts: Sequence[int], device: torch.device) -> list[Run]:
+    """The runs of groups of `sizes` tokens and `counts` rows each."""
+    found, first, alike = [], 0, []
+    for size, count in zip(sizes, counts, strict=True):
+        alike.append((size, max(FEW, 1 << (count - 1).bit_length())))
+    numbered = zip(alike, counts, strict=True)
+    for (size, _), same in groupby(numbered, key=lambda one: one[0]):
+        several = [count for _, count in same]
+        most = max(1, RUN_TOKENS // size)
+        for start in range(0, len(several), most):
+            part = several[start : start + most]
+            found.append(_run(size, part, first, device))
+            first += sum(part)
+    return found
+
+
+def _run(size: int, counts: Sequence[int], first: int, device: torch.device) -> Run:
+    rows, kept, longest = [], [], max(counts)
+    for number, count in enumerate(counts):
+        own = range(first, first + count)
+        rows.append([own[min(place, count - 1)] for place in range(longest)])
+        kept += range(number * longest, number * longest + count)
+        first += count
+    return Run(
+        size * len(counts), torch.tensor(rows, device=device), torch.tensor(kept, device=device)
+    )
 
 
 class Captured(Cache):
@@ -69,6 +115,7 @@ class Shared(Cache):
         self._places = torch.empty(0)
         self._mask: torch.Tensor | None = None
         self._plan: fused.Plan | None = None
+        self._runs: list[Run] | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -125,7 +172,7 @@ class Shared(Cache):
             every = torch.arange(longest + 1, device=device)
             self._mask = (every <= self._places[:, None])[:, None, None]
         self.lengths = [length + 1 for length in self.lengths]
-        self._plan = None
+        self._plan = self._runs = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any
@@ -165,14 +212,17 @@ class Shared(Cache):
 
     def _to_prompts(self, query: torch.Tensor, layer: int, scale: float) -> Part:
         """The queries of a group's rows become rows of one product with its keys."""
-        heads, shared, size = query.shape[1:]
+        heads, size = query.shape[1], query.shape[3]
+        if self._runs is None:
+            self._runs = runs(self.sizes, self.counts, query.device)
         found: list[Part] = []
-        parts = torch.split(self.prompts[layer], [heads * length for length in self.sizes], 1)
-        for rows, part in zip(torch.split(query, self.counts), parts, strict=True):
-            folded = rows.transpose(0, 1).reshape(heads, -1, size)
-            keys, values = part.reshape(2, heads, -1, size)
+        lengths = [heads * run.tokens for run in self._runs]
+        parts = torch.split(self.prompts[layer], lengths, 1)
+        for run, part in zip(self._runs, parts, strict=True):
+            folded = query[run.rows].transpose(1, 2).flatten(2, 3)  # [G, N, M * Q, D]
+            keys, values = part.reshape(2, len(run.rows), heads, -1, size)
             out, total = attend(folded, keys, values, scale)
-            found.append((_unfolded(out, shared), _unfolded(total, shared)))
+            found.append((_unfolded(out, run), _unfolded(total, run)))
         return torch.cat([out for out, _ in found]), torch.cat([total for _, total in found])
 
     def _new_room(self, layer: int, states: torch.Tensor, tails: Sequence[slice]) -> torch.Tensor:
@@ -208,9 +258,10 @@ def attend(
     return weights @ value.float() / total, highest + total.log()
 
 
-def _unfolded(states: torch.Tensor, shared: int) -> torch.Tensor:
-    """[N, R * Q, ...] to [R, N, Q, ...]."""
-    return states.reshape(len(states), -1, shared, states.shape[-1]).transpose(0, 1)
+def _unfolded(states: torch.Tensor, run: Run) -> torch.Tensor:
+    """[G, N, M * Q, ...] to those of its rows, [R, N, Q, ...]."""
+    apart = states.unflatten(2, (run.rows.shape[1], -1)).transpose(1, 2)
+    return apart.flatten(0, 1)[run.kept]
 
 
 def joined(one: Part, other: Part) -> torch.Tensor:

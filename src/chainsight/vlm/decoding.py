@@ -123,26 +123,33 @@ class Shared(Cache):
         return sum(tensor.nbytes for tensor in (*self.prompts, *self.rooms))
 
     def join(self, captured: Captured, prompt: slice, tails: Sequence[slice]) -> None:
-        """Add a group of a packed pass.
+        """Add a group of a packed pass, as `join_all`."""
+        self.join_all(captured, [prompt], [tails])
+
+    def join_all(
+        self, captured: Captured, prompts: Sequence[slice], tails: Sequence[Sequence[slice]]
+    ) -> None:
+        """Add the groups of a packed pass.
 
         Args:
             captured: what the pass made.
-            prompt: where the group's prompt part stood.
+            prompts: where each group's prompt part stood.
             tails: for each of its rows, where the rest of its question stood (empty: nowhere).
         """
-        lengths = [tail.stop - tail.start for tail in tails]
+        every = [tail for of_group in tails for tail in of_group]
+        lengths = [tail.stop - tail.start for tail in every]
         self._require_room(max(lengths))
         for layer, states in enumerate(captured.states):
-            part = states[:, :, prompt].flatten(1, 2)
-            room = self._new_room(layer, states, tails)
+            parts = [states[:, :, prompt].flatten(1, 2) for prompt in prompts]
+            room = self._new_room(layer, states, every)
             if layer == len(self.prompts):
-                self.prompts.append(part)
+                self.prompts.append(torch.cat(parts, 1))
                 self.rooms.append(room)
             else:
-                self.prompts[layer] = torch.cat([self.prompts[layer], part], 1)
+                self.prompts[layer] = torch.cat([self.prompts[layer], *parts], 1)
                 self.rooms[layer] = torch.cat([self.rooms[layer], room], 1)
-        self.sizes.append(prompt.stop - prompt.start)
-        self.counts.append(len(tails))
+        self.sizes += [prompt.stop - prompt.start for prompt in prompts]
+        self.counts += map(len, tails)
         self.lengths += lengths
 
     def keep(self, rows: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from itertools import count
 
 import torch
 
-from chainsight.vlm import decoding, grouping
+from chainsight.vlm import decoding, grouping, ties
 from chainsight.vlm.checkpoint import Loaded
 from chainsight.vlm.prefix import Group
 from chainsight.vlm.template import Prompt, Row
@@ -252,6 +252,8 @@ class _Writing:
         self.load = 0.0
         """Of rows that are being written, a row of the longest answer counting 1."""
         self.done: dict[int, dict[int, Generated]] = {}
+        self.asked: dict[int, Row] = {}
+        """The questions of `done`."""
 
     @torch.inference_mode()
     def join(self, units: Sequence[_Unit]) -> None:
@@ -288,8 +290,8 @@ class _Writing:
                     "use_cache": True,
                 }
             )
-        for span, places in zip(layout.spans, tails, strict=True):
-            self.cache.join(captured, slice(span.start, span.prompt_stop), places)
+        parts = [slice(span.start, span.prompt_stop) for span in layout.spans]
+        self.cache.join_all(captured, parts, tails)
         self._begin(asked, output.logits[0].float(), torch.tensor(positions))
 
     def _begin(
@@ -317,6 +319,7 @@ class _Writing:
         self.num_live += len(names)
         self.load += sum(limits) / how.max_new_tokens
         self.done |= {number: {} for number, _ in asked}
+        self.asked |= dict(asked)
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, list[Generated]]]:
@@ -336,6 +339,8 @@ class _Writing:
         rows.logits[:, self.loaded.template.image_id] = -torch.inf  # it would stand for pixels
         tokens = choose(rows.logits, draws, how.temperature, how.top_p)
         live = ~rows.finished
+        if draws is None and self.loaded.model.dtype == torch.float32:
+            self._settle(tokens, live)
         rows.tokens[every, place] = torch.where(live, tokens, rows.tokens[every, place])
         rows.counts = rows.counts + live.long()
         rows.finished = (
@@ -344,6 +349,14 @@ class _Writing:
         live = ~rows.finished
         self.num_live, written = torch.stack([live.sum(), (live * rows.limits).sum()]).tolist()
         self.load = written / how.max_new_tokens
+
+    def _settle(self, tokens: torch.Tensor, live: torch.Tensor) -> None:
+        """Let no company decide between equally likely tokens [R] (`ties`)."""
+        assert self.rows is not None
+        close = ties.close(self.rows.logits) & live
+        for row in close.nonzero()[:, 0].tolist():
+            written = self.rows.tokens[row, : int(self.rows.counts[row])].tolist()
+            tokens[row] = ties.settled(self.loaded, self.asked[self.names[row][0]], written)
 
     def _advance(self) -> None:
         """Compute the logits of the next token; rows that have ended idle on their last one."""
@@ -373,4 +386,5 @@ class _Writing:
         self.names = [self.names[row] for row in live]
         ready = [n for n, said in self.done.items() if len(said) == self.how.num_candidates]
         complete = [(number, self.done.pop(number)) for number in ready]
+        self.asked = {number: self.asked[number] for number in self.done}
         return [(number, [said[k] for k in sorted(said)]) for number, said in complete]

@@ -1,6 +1,7 @@
 """benchmarks, policy, aligned -> predictions, scores: models asked directly and for a reason.
 
-Greedy, a question's modes together (`vlm.asking`), so that its prompt is computed once. Every row keeps its prompt, its text and how its answer was found.
+Greedy, a question's modes together (`vlm.asking`), so that its prompt is computed once. Every row
+keeps its prompt, its text and how its answer was found.
 """
 
 import gc

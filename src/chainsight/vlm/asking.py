@@ -6,7 +6,7 @@ their prompts have in common is computed once. Equal prompts are answered once.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from typing import TypeVar
 
 import numpy as np
@@ -59,9 +59,7 @@ def ask(
     """
     ready: dict[int, Reply] = {}
     following = 0
-    said = ask_modes(
-        loaded, examples, {mode: max_new_tokens}, style=style, batch_size=batch_size
-    )
+    said = ask_modes(loaded, examples, {mode: max_new_tokens}, style=style, batch_size=batch_size)
     for number, _, reply in said:
         ready[number] = reply
         while following in ready:
@@ -118,12 +116,10 @@ class _Plan:
 
     def units(self, examples: Iterable[Example]) -> Iterator[list[Row]]:
         """The rows to answer: those of a picture together, prompts of equal size in turn."""
-        number = 0
+        following = count()
         for window in _parts(enumerate(examples), WINDOW):
             for unit in self._of(window):
-                for number, (name, _) in enumerate(unit, number):
-                    self._names[number] = name
-                number += 1
+                self._names |= {next(following): name for name, _ in unit}
                 yield [row for _, row in unit]
 
     def answered(self, number: int) -> list[_Asked]:

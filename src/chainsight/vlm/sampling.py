@@ -343,9 +343,7 @@ class _Writing:
             self._settle(tokens, live)
         rows.tokens[every, place] = torch.where(live, tokens, rows.tokens[every, place])
         rows.counts = rows.counts + live.long()
-        rows.finished = (
-            rows.finished | torch.isin(tokens, self.ends) | (rows.counts == rows.limits)
-        )
+        rows.finished = rows.finished | torch.isin(tokens, self.ends) | (rows.counts == rows.limits)
         live = ~rows.finished
         self.num_live, written = torch.stack([live.sum(), (live * rows.limits).sum()]).tolist()
         self.load = written / how.max_new_tokens

@@ -1,11 +1,11 @@
 """Greedy choices that rounding could turn: made anew with nothing else in the batch.
 
 Sums run in another order with every company that a row has, so its logits differ in their last
-digits, and of two tokens that are equally likely up to there now one, now the other is the larger.
-What is further apart than GAP every company decides alike; what is closer is decided by a pass of
-the one row, whole and alone, which no batch changes. So greedy answers in float32 do not depend on
-batch, order, blocks or shards (on one machine with one number of threads). In half precision the
-digits are too few: ties are a matter of every other answer, and this is not done.
+digits, and of two tokens that are equally likely up to there now one, now the other is larger.
+Tokens further apart than GAP every company ranks alike; closer ones are ranked by a pass of the
+one row, whole and alone, which no batch changes. So greedy answers in float32 do not depend on
+batch, order, blocks or shards (on one machine with one number of threads). In half precision
+the digits are too few, ties too many: this is not done.
 
 Letters in shapes: as in `sampling`.
 """
@@ -20,16 +20,19 @@ from chainsight.vlm.decoding import attending
 from chainsight.vlm.prefix import IGNORED, Branch, Group
 from chainsight.vlm.template import Row
 
-GAP = 1e-4
-"""Of logits, in nats. Rounding is some 1e-6 to 1e-5 (docs/performance.md)."""
+GAP = 1e-5
+"""Of the largest logit by amount. Rounding moves logits by some 1e-7 to 1e-6 of it
+(docs/performance.md)."""
 
 
 def close(logits: torch.Tensor) -> torch.Tensor:
     """Whether the two most likely tokens are too close to call, [R], of logits [R, V]."""
     first, second = logits.topk(2).values.unbind(-1)
-    return first - second < GAP
+    largest = logits.masked_fill(logits.isinf(), 0).abs().amax(-1)
+    return first - second < GAP * largest
 
 
+@torch.inference_mode()
 def settled(loaded: Loaded, row: Row, written: Sequence[int]) -> int:
     """The token after `written`, computed from the first token of the prompt on, alone."""
     branch = Branch(written, [IGNORED] * len(written))

@@ -107,4 +107,5 @@ def suite(shape: Shape, quick: bool) -> Iterator[Case]:
     yield case(wide, four, LEARNED, "wide, 4 a chart", "the same", goal=None)
     whole = llava.build(shape)
     few = apart[: 4 if quick else 32]
-    yield case(whole, few, PAPER, "long prompts", f"{shape.image_tokens} image tokens")
+    row = whole.template.row(student(few[0], "direct"))
+    yield case(whole, few, PAPER, "long prompts", f"prompts of {len(row)} tokens")

@@ -65,7 +65,9 @@ def runs(sizes: Sequence[int], counts: Sequence[int], device: torch.device) -> l
 
 
 def _run(size: int, counts: Sequence[int], first: int, device: torch.device) -> Run:
-    rows, kept, longest = [], [], max(counts)
+    rows: list[list[int]] = []
+    kept: list[int] = []
+    longest = max(counts)
     for number, count in enumerate(counts):
         own = range(first, first + count)
         rows.append([own[min(place, count - 1)] for place in range(longest)])
@@ -267,7 +269,8 @@ def attend(
 
 def _unfolded(states: torch.Tensor, run: Run) -> torch.Tensor:
     """[G, N, M * Q, ...] to those of its rows, [R, N, Q, ...]."""
-    apart = states.unflatten(2, (run.rows.shape[1], -1)).transpose(1, 2)
+    groups, heads, _, size = states.shape
+    apart = states.reshape(groups, heads, run.rows.shape[1], -1, size).transpose(1, 2)
     return apart.flatten(0, 1)[run.kept]
 
 

@@ -72,13 +72,14 @@ def test_answers_do_not_depend_on_batch_or_order(loaded, examples, style):
     assert len(wanted) == 2 * len(examples)
 
 
-def test_the_prompt_of_both_modes_is_computed_once(loaded, examples):
-    one = examples[1]
+@pytest.mark.parametrize("number", [1, 2, 4], ids=["picture", "text", "two pictures"])
+def test_the_prompt_of_both_modes_is_computed_once(loaded, examples, number):
+    one = examples[number]
     rows = [loaded.template.row(student(one, mode)) for mode in MODES]
     [group] = merge(rows, loaded.template.image_id)
     with Counting(loaded) as counted:
         said(loaded, [one], 1)
-    assert counted.tiles == tiles(loaded, one.images[0])
+    assert counted.tiles == sum(tiles(loaded, image) for image in one.images)
     assert counted.passes[0] == len(group) < sum(map(len, rows)) / 1.5
 
 

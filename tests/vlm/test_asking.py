@@ -92,6 +92,13 @@ def test_a_picture_is_computed_once_for_all_that_is_asked_about_it(loaded, examp
     assert counted.tiles == sum(tiles(loaded, one.images[0]) for one in pictures)
 
 
+def test_modes_with_their_own_system_prompts_share_a_picture_each_for_itself(loaded, examples):
+    red = [one for one in examples if one.images == examples[0].images][:3]
+    with Counting(loaded) as counted:
+        said(loaded, red, 16, "lmms_eval")
+    assert counted.tiles == 2 * tiles(loaded, red[0].images[0])
+
+
 def test_a_pictures_questions_take_no_more_places_than_there_are(loaded, png):
     """Three questions at a time in both modes, and one more."""
     many = [example(n, f"What is {n}?", png("red", (32, 32))) for n in range(12)]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import cases, peers, results
+from benchmarks import cases, evaluating, peers, results
 from benchmarks.llava import CPU, TINY
 from benchmarks.measuring import Case, Clock, Result, measure
 from benchmarks.stand import Place, Stand
@@ -52,11 +52,17 @@ def sampling(place: Place, quick: bool) -> Iterator[Case]:
     yield cases.sampling(place, 8 if quick else CANDIDATES, goal=4)
 
 
+def evaluation(place: Place, quick: bool) -> Iterator[Case]:
+    """Direct and reasoned answers to many questions."""
+    yield from evaluating.suite(place.shape, quick)
+
+
 SUITES: dict[str, Suite] = {
     "dpo-full": dpo_full,
     "sft": sft,
     "sampling": sampling,
     "dpo-lora": dpo_lora,
+    "evaluate": evaluation,
 }
 
 

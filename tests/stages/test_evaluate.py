@@ -1,6 +1,7 @@
 """Evaluation with a real, tiny model: extraction, scores, resume, reproducibility."""
 
 import json
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -157,26 +158,48 @@ def test_a_killed_evaluation_goes_on_and_ends_alike(
 ) -> None:
     monkeypatch.setattr(evaluate, "BLOCK_BATCHES", 1)
     models = {"base": world.student, "other/x": world.student}
-    progress = Counting(allowed=13)
+    progress = Counting(allowed=17)
     with pytest.raises(KilledError):
         world.run(models, context=world.context(progress))
     resumed = Counting()
     _, out = world.run(models, context=world.context(resumed))
-    assert resumed.done == {"evaluate base": 10, "evaluate other/x": 2}
-    assert resumed.advanced == 20 - 12
+    assert resumed.done == {"evaluate base": 10, "evaluate other/x": 4}
+    assert resumed.advanced == 20 - 14
     _, whole = world.run(models, name="whole", context=world.context(work="fresh"))
     for name in ("predictions/predictions.parquet", "scores/scores.parquet", "scores/summary.json"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_the_batch_size_changes_no_answer(world: World) -> None:
-    one = SHORT.model_copy(update={"batch_size": 1})
-    five = SHORT.model_copy(update={"batch_size": 5})
-    _, alone = world.run({"base": world.student}, one, "one", world.context(work="w1"))
-    _, together = world.run({"base": world.student}, five, "five", world.context(work="w5"))
-    assert rows(alone) == rows(together)
-    summaries = [(o / "scores" / "summary.json").read_text() for o in (alone, together)]
-    assert summaries[0] == summaries[1]
+def test_batch_size_and_blocks_change_no_answer(world: World) -> None:
+    found = {}
+    for size in (1, 3, 16):
+        config = SHORT.model_copy(update={"batch_size": size})
+        _, out = world.run(
+            {"base": world.student}, config, f"b{size}", world.context(work=f"w{size}")
+        )
+        files = ("predictions/predictions.parquet", "scores/scores.parquet", "scores/summary.json")
+        found[size] = [(out / name).read_bytes() for name in files]
+    assert found[1] == found[3] == found[16]
+
+
+def test_the_order_of_the_questions_changes_no_answer(world: World) -> None:
+    _, plain = world.run({"base": world.student}, name="plain", context=world.context(work="w1"))
+    (path,) = (world.root / "benchmarks").iterdir()
+    examples = list(records.read(path, Example))
+    world.write([examples[number] for number in (3, 0, 4, 2, 1)])
+    _, other = world.run({"base": world.student}, name="other", context=world.context(work="w2"))
+    key = operator.attrgetter("mode", "example_id")
+    assert sorted(rows(other), key=key) == sorted(rows(plain), key=key)
+    assert [row.example_id for row in rows(other)][:2] == ["b/3", "a/0"]
+
+
+def test_a_block_that_lacks_a_mode_is_made_again(world: World) -> None:
+    _, whole = world.run({"base": world.student})
+    (world.root / "work" / "base-cot-00000.parquet").unlink()
+    resumed = Counting()
+    _, again = world.run({"base": world.student}, name="again", context=world.context(resumed))
+    assert resumed.advanced == 10
+    assert rows(again) == rows(whole)
 
 
 def test_the_stage_evaluates_base_policy_and_aligned(world: World) -> None:

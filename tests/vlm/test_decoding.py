@@ -125,3 +125,29 @@ def test_layers_must_come_in_order():
     captured = Captured()
     with pytest.raises(AssertionError, match="layer 1 came as number 0"):
         captured.update(states(1, HEADS, 5, SIZE), states(1, HEADS, 5, SIZE), 1)
+
+
+def test_prompts_of_equal_size_are_read_together_whatever_rows_they_have(monkeypatch):
+    monkeypatch.setattr(decoding, "RUN_TOKENS", 18)
+    both = Both()
+    for size, count in ((6, 1), (6, 3), (6, 2), (6, 4), (6, 7), (5, 1), (6, 1)):
+        both.join(size, slice(0, size), [NONE] * count)
+    both.step()
+    found = decoding.runs(both.cache.sizes, both.cache.counts, torch.device("cpu"))
+    assert [len(run.rows) for run in found] == [3, 1, 1, 1, 1]  # up to 18 tokens; 7 rows count 8
+    both.keep([0, 2, 5, 9, 11, 18])
+    both.step()
+
+
+def test_groups_that_join_in_one_pass_are_those_that_join_one_by_one():
+    captured = Captured()
+    captured.update(states(1, HEADS, 12, SIZE), states(1, HEADS, 12, SIZE), 0)
+    prompts, tails = [slice(0, 4), slice(6, 9)], [[slice(4, 6), NONE], [slice(9, 12)]]
+    together, apart = Shared(), Shared()
+    together.join_all(captured, prompts, tails)
+    for prompt, own in zip(prompts, tails, strict=True):
+        apart.join(captured, prompt, own)
+    assert torch.equal(together.prompts[0], apart.prompts[0])
+    assert torch.equal(together.rooms[0], apart.rooms[0])
+    assert (together.sizes, together.counts) == (apart.sizes, apart.counts)
+    assert together.lengths == apart.lengths

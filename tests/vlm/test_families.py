@@ -11,7 +11,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
 
-from chainsight.vlm import checkpoint, families, grouping, prefix, sampling
+from chainsight.records import Example
+from chainsight.vlm import checkpoint, families, grouping, prefix, sampling, template
+from chainsight.vlm.asking import ask_modes
 from chainsight.vlm.pictures import open_image
 from chainsight.vlm.template import Prompt
 
@@ -184,6 +186,31 @@ def test_answers_equal_those_of_the_models_own_positions(ours, theirs, asked):
         assert one == other
         assert one.num_tokens == len(ids)
         assert one.text == ours.template.tokenizer.decode(said, skip_special_tokens=True)
+
+
+def test_both_modes_asked_together_are_those_asked_alone(ours, png):
+    red, blue = png("red", (70, 40)), png("blue", (33, 64))
+    examples = [
+        Example(f"t/{n}", "t", "test", text, ("1",), "exact_match", images)
+        for n, (text, images) in enumerate(
+            (
+                ("Is <image 1> above <image 2>?", (red, blue)),
+                ("Who?", (red,)),
+                ("Where?", (red,)),
+                ("What is two and two?", ()),
+            )
+        )
+    ]
+    limits = {"direct": 3, "cot": 8}
+    found = {
+        (number, mode): reply.text
+        for number, mode, reply in ask_modes(ours, examples, limits, style="paper", batch_size=16)
+    }
+    for mode, limit in limits.items():
+        prompts = [template.student(example, mode) for example in examples]
+        for number, prompt in enumerate(prompts):
+            ((alone,),) = sampling.generate(ours, [prompt], max_new_tokens=limit)
+            assert found[number, mode] == alone.text
 
 
 def greedy(loaded, prompt, row, num_tokens):

@@ -255,7 +255,8 @@ class EvaluateSection(Section):
     max_direct_tokens: Count = 32
     """Longest direct answer (lmms-eval's bound for DocVQA)."""
     batch_size: Count = 16
-    """Questions at a time."""
+    """Answers at a time, of the longest mode; a quarter more at most. No answer depends on it in
+    float32."""
 
 
 class GateSection(Section):

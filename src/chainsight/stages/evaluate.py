@@ -1,6 +1,7 @@
 """benchmarks, policy, aligned -> predictions, scores: models asked directly and for a reason.
 
-Greedy, in batches. Every row keeps its prompt, its text and how its answer was found.
+Greedy, a question's modes together (`vlm.asking`), so that its prompt is computed once. Every row
+keeps its prompt, its text and how its answer was found.
 """
 
 import gc
@@ -164,22 +165,28 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Block:
-    """Some questions of one mode for one model, and the file that keeps their predictions."""
+    """Some questions for one model, and the files that keep their predictions, by mode."""
 
-    mode: Mode
     examples: Sequence[Example]
-    path: Path
+    paths: Mapping[Mode, Path]
+
+    @property
+    def done(self) -> bool:
+        return all(path.exists() for path in self.paths.values())
+
+    def __len__(self) -> int:
+        return len(self.examples) * len(self.paths)
 
 
 def _blocks(
     name: str, examples: Sequence[Example], config: EvaluateSection, context: Context
 ) -> Iterator[_Block]:
     size = config.batch_size * BLOCK_BATCHES
-    for mode in config.modes:
-        for number, start in enumerate(range(0, len(examples), size)):
-            if context.shard.has(number):
-                path = context.work / f"{quote(name, safe='')}-{mode}-{number:05d}.parquet"
-                yield _Block(mode, examples[start : start + size], path)
+    for number, start in enumerate(range(0, len(examples), size)):
+        if context.shard.has(number):
+            names = {mode: f"{quote(name, safe='')}-{mode}-{number:05d}" for mode in config.modes}
+            paths = {mode: context.work / f"{file}.parquet" for mode, file in names.items()}
+            yield _Block(examples[start : start + size], paths)
 
 
 def _evaluate_model(
@@ -191,38 +198,51 @@ def _evaluate_model(
 ) -> list[Path]:
     """The files with the model's predictions, in order; those of a killed run are kept."""
     blocks = list(_blocks(name, examples, config, context))
-    todo = [block for block in blocks if not block.path.exists()]
-    total = sum(len(block.examples) for block in blocks)
-    done = total - sum(len(block.examples) for block in todo)
+    todo = [block for block in blocks if not block.done]
+    total = sum(map(len, blocks))
+    done = total - sum(map(len, todo))
     with context.progress.task(f"evaluate {name}", total, "answers", done=done) as task:
         if todo:
             loaded = _load(source, context)
-            for block in todo:
-                rows = _ask(name, loaded, block, config, task, _style(config, context))
-                draft = block.path.with_suffix(".part")
-                records.write(draft, rows, Prediction)
-                draft.replace(block.path)
+            _fill(name, loaded, todo, config, task, _style(config, context))
             del loaded
             gc.collect()  # two 8B models do not fit beside each other
-    return [block.path for block in blocks]
+    return [block.paths[mode] for mode in config.modes for block in blocks]
 
 
-def _ask(
+def _fill(
     name: str,
     loaded: "Loaded",
-    block: _Block,
+    blocks: Sequence[_Block],
     config: EvaluateSection,
     task: Task,
     style: PromptStyle,
-) -> Iterator[Prediction]:
-    from chainsight.vlm.asking import ask
+) -> None:
+    """Ask the questions of all blocks, and keep each block when it is complete."""
+    from chainsight.vlm.asking import ask_modes
 
-    longest = config.max_new_tokens if block.mode == "cot" else config.max_direct_tokens
-    sizes = {"max_new_tokens": longest, "batch_size": config.batch_size}
-    said = ask(loaded, block.examples, block.mode, style=style, **sizes)
-    for example, reply in zip(block.examples, said, strict=True):
-        yield _judge(name, example, block.mode, reply)
+    longest = {"cot": config.max_new_tokens, "direct": config.max_direct_tokens}
+    limits = {mode: longest[mode] for mode in config.modes}
+    asked = [(block, example) for block in blocks for example in block.examples]
+    made: dict[int, dict[tuple[str, Mode], Prediction]] = {id(block): {} for block in blocks}
+    said = ask_modes(
+        loaded, (one for _, one in asked), limits, style=style, batch_size=config.batch_size
+    )
+    for number, mode, reply in said:
+        block, example = asked[number]
+        rows = made[id(block)]
+        rows[example.id, mode] = _judge(name, example, mode, reply)
         task.advance()
+        if len(rows) == len(block):
+            _keep(block, made.pop(id(block)))
+
+
+def _keep(block: _Block, made: Mapping[tuple[str, Mode], Prediction]) -> None:
+    """Write a block's predictions in the order of its questions."""
+    for mode, path in block.paths.items():
+        draft = path.with_suffix(".part")
+        records.write(draft, [made[example.id, mode] for example in block.examples], Prediction)
+        draft.replace(path)
 
 
 def _judge(name: str, example: Example, mode: Mode, reply: "Reply") -> Prediction:

@@ -11,6 +11,8 @@ own, C room for them, N key heads, Q query heads for each of them, D their size,
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -28,6 +30,52 @@ ATTENTION = "chainsight_decoding"
 ROOM = 32
 """Tokens that a row has room for at first; doubled when it is full, up to GROWTH more."""
 GROWTH = 128
+RUN_TOKENS = 8192
+"""Prompt parts of equal size are read in one product up to so many tokens together."""
+FEW = 4
+"""Rows that a group counts as in such a product, if it has fewer: reading keys is what costs."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring groups whose prompt parts are of equal size, G of them."""
+
+    tokens: int
+    """Of all their prompt parts."""
+    rows: torch.Tensor
+    """[G, M]: the rows of each; the last one again where a group has fewer than M."""
+    kept: torch.Tensor
+    """Which of these, flat, are the rows in their order."""
+
+
+def runs(sizes: Sequence[int], counts: Sequence[int], device: torch.device) -> list[Run]:
+    """The runs of groups of `sizes` tokens and `counts` rows each."""
+    found, first, alike = [], 0, []
+    for size, count in zip(sizes, counts, strict=True):
+        alike.append((size, max(FEW, 1 << (count - 1).bit_length())))
+    numbered = zip(alike, counts, strict=True)
+    for (size, _), same in groupby(numbered, key=lambda one: one[0]):
+        several = [count for _, count in same]
+        most = max(1, RUN_TOKENS // size)
+        for start in range(0, len(several), most):
+            part = several[start : start + most]
+            found.append(_run(size, part, first, device))
+            first += sum(part)
+    return found
+
+
+def _run(size: int, counts: Sequence[int], first: int, device: torch.device) -> Run:
+    rows: list[list[int]] = []
+    kept: list[int] = []
+    longest = max(counts)
+    for number, count in enumerate(counts):
+        own = range(first, first + count)
+        rows.append([own[min(place, count - 1)] for place in range(longest)])
+        kept += range(number * longest, number * longest + count)
+        first += count
+    return Run(
+        size * len(counts), torch.tensor(rows, device=device), torch.tensor(kept, device=device)
+    )
 
 
 class Captured(Cache):
@@ -69,6 +117,7 @@ class Shared(Cache):
         self._places = torch.empty(0)
         self._mask: torch.Tensor | None = None
         self._plan: fused.Plan | None = None
+        self._runs: list[Run] | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -76,26 +125,33 @@ class Shared(Cache):
         return sum(tensor.nbytes for tensor in (*self.prompts, *self.rooms))
 
     def join(self, captured: Captured, prompt: slice, tails: Sequence[slice]) -> None:
-        """Add a group of a packed pass.
+        """Add a group of a packed pass, as `join_all`."""
+        self.join_all(captured, [prompt], [tails])
+
+    def join_all(
+        self, captured: Captured, prompts: Sequence[slice], tails: Sequence[Sequence[slice]]
+    ) -> None:
+        """Add the groups of a packed pass.
 
         Args:
             captured: what the pass made.
-            prompt: where the group's prompt part stood.
+            prompts: where each group's prompt part stood.
             tails: for each of its rows, where the rest of its question stood (empty: nowhere).
         """
-        lengths = [tail.stop - tail.start for tail in tails]
+        every = [tail for of_group in tails for tail in of_group]
+        lengths = [tail.stop - tail.start for tail in every]
         self._require_room(max(lengths))
         for layer, states in enumerate(captured.states):
-            part = states[:, :, prompt].flatten(1, 2)
-            room = self._new_room(layer, states, tails)
+            parts = [states[:, :, prompt].flatten(1, 2) for prompt in prompts]
+            room = self._new_room(layer, states, every)
             if layer == len(self.prompts):
-                self.prompts.append(part)
+                self.prompts.append(torch.cat(parts, 1))
                 self.rooms.append(room)
             else:
-                self.prompts[layer] = torch.cat([self.prompts[layer], part], 1)
+                self.prompts[layer] = torch.cat([self.prompts[layer], *parts], 1)
                 self.rooms[layer] = torch.cat([self.rooms[layer], room], 1)
-        self.sizes.append(prompt.stop - prompt.start)
-        self.counts.append(len(tails))
+        self.sizes += [prompt.stop - prompt.start for prompt in prompts]
+        self.counts += map(len, tails)
         self.lengths += lengths
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -125,7 +181,7 @@ class Shared(Cache):
             every = torch.arange(longest + 1, device=device)
             self._mask = (every <= self._places[:, None])[:, None, None]
         self.lengths = [length + 1 for length in self.lengths]
-        self._plan = None
+        self._plan = self._runs = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any
@@ -165,14 +221,17 @@ class Shared(Cache):
 
     def _to_prompts(self, query: torch.Tensor, layer: int, scale: float) -> Part:
         """The queries of a group's rows become rows of one product with its keys."""
-        heads, shared, size = query.shape[1:]
+        heads, size = query.shape[1], query.shape[3]
+        if self._runs is None:
+            self._runs = runs(self.sizes, self.counts, query.device)
         found: list[Part] = []
-        parts = torch.split(self.prompts[layer], [heads * length for length in self.sizes], 1)
-        for rows, part in zip(torch.split(query, self.counts), parts, strict=True):
-            folded = rows.transpose(0, 1).reshape(heads, -1, size)
-            keys, values = part.reshape(2, heads, -1, size)
+        lengths = [heads * run.tokens for run in self._runs]
+        parts = torch.split(self.prompts[layer], lengths, 1)
+        for run, part in zip(self._runs, parts, strict=True):
+            folded = query[run.rows].transpose(1, 2).flatten(2, 3)  # [G, N, M * Q, D]
+            keys, values = part.reshape(2, len(run.rows), heads, -1, size)
             out, total = attend(folded, keys, values, scale)
-            found.append((_unfolded(out, shared), _unfolded(total, shared)))
+            found.append((_unfolded(out, run), _unfolded(total, run)))
         return torch.cat([out for out, _ in found]), torch.cat([total for _, total in found])
 
     def _new_room(self, layer: int, states: torch.Tensor, tails: Sequence[slice]) -> torch.Tensor:
@@ -208,9 +267,11 @@ def attend(
     return weights @ value.float() / total, highest + total.log()
 
 
-def _unfolded(states: torch.Tensor, shared: int) -> torch.Tensor:
-    """[N, R * Q, ...] to [R, N, Q, ...]."""
-    return states.reshape(len(states), -1, shared, states.shape[-1]).transpose(0, 1)
+def _unfolded(states: torch.Tensor, run: Run) -> torch.Tensor:
+    """[G, N, M * Q, ...] to those of its rows, [R, N, Q, ...]."""
+    groups, heads, _, size = states.shape
+    apart = states.reshape(groups, heads, run.rows.shape[1], -1, size).transpose(1, 2)
+    return apart.flatten(0, 1)[run.kept]
 
 
 def joined(one: Part, other: Part) -> torch.Tensor:

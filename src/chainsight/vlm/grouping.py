@@ -1,5 +1,6 @@
 """Rows to groups that share what they have in common, and groups to a model's arguments."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,6 +43,46 @@ def merge(rows: Sequence[Row], image_id: int) -> list[Group]:
         ids, labels = (*tail, *row.response_ids), (*[IGNORED] * len(tail), *row.learned)
         branches.append(Branch(ids, labels))
     return [Group(first.prompt_ids[:shared], tuple(branches), first.images, first.key)]
+
+
+def gather(units: Sequence[Sequence[Row]], image_id: int) -> tuple[list[Group], list[int]]:
+    """Rows of several units as groups: each shares all that it can, whichever unit it is of.
+
+    Rows whose prompts are the same up to the end of the last picture go together, and so do rows
+    of one unit that show no picture.
+
+    Returns:
+        The groups, and the places of their branches among all rows of all units.
+    """
+    together: dict[tuple[bytes, int], list[int]] = {}
+    rows = [row for unit in units for row in unit]
+    numbers = [number for number, unit in enumerate(units) for _ in unit]
+    for place, (row, number) in enumerate(zip(rows, numbers, strict=True)):
+        seen = head(row, image_id)
+        together.setdefault((seen, -1 if seen else number), []).append(place)
+    groups = [
+        group
+        for places in together.values()
+        for group in merge([rows[place] for place in places], image_id)
+    ]
+    return groups, [place for places in together.values() for place in places]
+
+
+def head(row: Row, image_id: int) -> bytes:
+    """A digest of the prompt up to the end of its last picture; nothing without pictures."""
+    if not row.images:
+        return b""
+    ids = np.asarray(row.prompt_ids, dtype=np.int32)
+    stop = len(ids) - int((ids[::-1] == image_id).argmax())
+    return digest(ids[:stop], row.images)
+
+
+def digest(ids: IdArray, images: Sequence[bytes]) -> bytes:
+    """Of tokens and the pictures in them."""
+    made = hashlib.blake2b(np.asarray(ids, dtype=np.int32).tobytes(), digest_size=16)
+    for image in images:
+        made.update(hashlib.blake2b(image, digest_size=16).digest())
+    return made.digest()
 
 
 def _num_shared(a: IdArray, b: IdArray) -> int:

@@ -6,11 +6,11 @@ Letters in shapes: R rows (candidates that are being written), V vocabulary, A p
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import count
 
 import torch
 
-from chainsight.vlm import decoding, grouping
+from chainsight.vlm import decoding, grouping, ties
 from chainsight.vlm.checkpoint import Loaded
 from chainsight.vlm.prefix import Group
 from chainsight.vlm.template import Prompt, Row
@@ -47,11 +47,24 @@ class Drawing:
     """How answers are drawn."""
 
     max_new_tokens: int
+    """Of the longest answer; a row may allow less (`Row.longest`)."""
     temperature: float = 0.0
     """0 is greedy."""
     top_p: float = 1.0
     num_candidates: int = 1
     seed: int = 0
+
+    def longest(self, row: Row) -> int:
+        """Most tokens of an answer to `row`."""
+        return min(row.longest or self.max_new_tokens, self.max_new_tokens)
+
+    def share(self, row: Row) -> float:
+        """Of the longest answer, what the one to `row` may have: 0 to 1."""
+        return self.longest(row) / self.max_new_tokens
+
+
+_Unit = list[tuple[int, Row]]
+"""Rows that begin together, with their numbers."""
 
 
 def generate(
@@ -106,20 +119,41 @@ def stream(
     """Answers with their row's number, each row as soon as all its candidates have ended.
 
     There are places for all candidates of `in_flight` rows; others take the places of candidates
-    that ended, while no more than OPEN times as many rows are open. Rows of the same pictures that
-    follow one another share what they have in common.
+    that ended, while no more than OPEN times as many rows are open. Rows that begin together and
+    have their pictures in common are computed together.
     """
-    waiting = enumerate(rows)
+    return stream_units(loaded, ([row] for row in rows), how, in_flight=in_flight)
+
+
+def stream_units(
+    loaded: Loaded, units: Iterable[Sequence[Row]], how: Drawing, *, in_flight: int
+) -> Iterator[tuple[int, list[Generated]]]:
+    """As `stream`, of units whose rows begin together, numbered through.
+
+    A row whose answer may be a tenth as long (`Row.longest`) takes a tenth of a place. The last
+    unit that joins may take more places than are free.
+    """
+    numbers = count()
+    waiting = ([(next(numbers), row) for row in unit] for unit in units)
     writing = _Writing(loaded, how)
     while True:
-        free = in_flight - -(-writing.num_live // how.num_candidates)
+        free = in_flight - -(-writing.load // how.num_candidates)
         free = min(free, OPEN * in_flight - len(writing.done))
-        if free >= max(in_flight * JOIN_FROM, 1) and (joining := list(islice(waiting, free))):
+        if free >= max(in_flight * JOIN_FROM, 1) and (joining := _fitting(waiting, free, how)):
             yield from writing.drop()
             writing.join(joining)
         if not writing.num_live:
             return
         yield from writing.step()
+
+
+def _fitting(waiting: Iterator[_Unit], places: float, how: Drawing) -> list[_Unit]:
+    """Units to take `places` places at least, or all that are left."""
+    found: list[_Unit] = []
+    while places > 0 and (unit := next(waiting, None)):
+        found.append(unit)
+        places -= sum(how.share(row) for _, row in unit)
+    return found
 
 
 def answer_of(loaded: Loaded, tokens: tuple[int, ...]) -> Generated:
@@ -191,6 +225,8 @@ class _Rows:
     """[R, max_new_tokens]; -1 where nothing is written."""
     counts: torch.Tensor
     """[R]: tokens written."""
+    limits: torch.Tensor
+    """[R]: most tokens."""
     finished: torch.Tensor
     """[R], bool."""
 
@@ -213,21 +249,22 @@ class _Writing:
         self.names: list[tuple[int, int]] = []
         """Question and candidate of each row."""
         self.num_live = 0
+        self.load = 0.0
+        """Of rows that are being written, a row of the longest answer counting 1."""
         self.done: dict[int, dict[int, Generated]] = {}
+        self.asked: dict[int, Row] = {}
+        """The questions of `done`."""
 
     @torch.inference_mode()
-    def join(self, asked: Sequence[tuple[int, Row]]) -> None:
+    def join(self, units: Sequence[_Unit]) -> None:
         """Compute the prompts of more questions and begin their answers."""
-        image_id = self.loaded.template.image_id
-        groups, order = [], []
-        for _, same in groupby(asked, key=lambda one: list(one[1].images) or one[0]):
-            listed = list(same)
-            order += listed
-            groups += grouping.merge([row for _, row in listed], image_id)
-        numbered = iter(order)
+        rows = [[row for _, row in unit] for unit in units]
+        asked = [one for unit in units for one in unit]
+        groups, order = grouping.gather(rows, self.loaded.template.image_id)
+        places = iter(order)
         for pack in _packs(groups):
             count = sum(len(group.branches) for group in pack)
-            self._prefill(pack, [next(numbered) for _ in range(count)])
+            self._prefill(pack, [asked[next(places)] for _ in range(count)])
 
     def _prefill(self, groups: Sequence[Group], asked: Sequence[tuple[int, Row]]) -> None:
         loaded, repeats = self.loaded, self.how.num_candidates
@@ -253,8 +290,8 @@ class _Writing:
                     "use_cache": True,
                 }
             )
-        for span, places in zip(layout.spans, tails, strict=True):
-            self.cache.join(captured, slice(span.start, span.prompt_stop), places)
+        parts = [slice(span.start, span.prompt_stop) for span in layout.spans]
+        self.cache.join_all(captured, parts, tails)
         self._begin(asked, output.logits[0].float(), torch.tensor(positions))
 
     def _begin(
@@ -263,6 +300,7 @@ class _Writing:
         how, device = self.how, self.loaded.device
         names = [(number, k) for number, _ in asked for k in range(how.num_candidates)]
         keys = {number: row.key for number, row in asked}
+        limits = [how.longest(row) for _, row in asked for _ in range(how.num_candidates)]
         uniforms = torch.zeros(len(names), 0, device=device)
         if how.temperature > 0:
             drawn = [_uniforms(how.seed, keys[n], k, how.max_new_tokens) for n, k in names]
@@ -273,12 +311,15 @@ class _Writing:
             uniforms=uniforms,
             tokens=torch.full((len(names), how.max_new_tokens), -1, device=device),
             counts=torch.zeros(len(names), dtype=torch.long, device=device),
+            limits=torch.tensor(limits, device=device),
             finished=torch.zeros(len(names), dtype=torch.bool, device=device),
         )
         self.rows = began if self.rows is None else self.rows.followed_by(began)
         self.names += names
         self.num_live += len(names)
+        self.load += sum(limits) / how.max_new_tokens
         self.done |= {number: {} for number, _ in asked}
+        self.asked |= dict(asked)
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, list[Generated]]]:
@@ -298,12 +339,22 @@ class _Writing:
         rows.logits[:, self.loaded.template.image_id] = -torch.inf  # it would stand for pixels
         tokens = choose(rows.logits, draws, how.temperature, how.top_p)
         live = ~rows.finished
+        if draws is None and self.loaded.model.dtype == torch.float32:
+            self._settle(tokens, live)
         rows.tokens[every, place] = torch.where(live, tokens, rows.tokens[every, place])
         rows.counts = rows.counts + live.long()
-        rows.finished = (
-            rows.finished | torch.isin(tokens, self.ends) | (rows.counts == how.max_new_tokens)
-        )
-        self.num_live = int((~rows.finished).sum())
+        rows.finished = rows.finished | torch.isin(tokens, self.ends) | (rows.counts == rows.limits)
+        live = ~rows.finished
+        self.num_live, written = torch.stack([live.sum(), (live * rows.limits).sum()]).tolist()
+        self.load = written / how.max_new_tokens
+
+    def _settle(self, tokens: torch.Tensor, live: torch.Tensor) -> None:
+        """Let no company decide between equally likely tokens [R] (`ties`)."""
+        assert self.rows is not None
+        close = ties.close(self.rows.logits) & live
+        for row in close.nonzero()[:, 0].tolist():
+            written = self.rows.tokens[row, : int(self.rows.counts[row])].tolist()
+            tokens[row] = ties.settled(self.loaded, self.asked[self.names[row][0]], written)
 
     def _advance(self) -> None:
         """Compute the logits of the next token; rows that have ended idle on their last one."""
@@ -333,4 +384,5 @@ class _Writing:
         self.names = [self.names[row] for row in live]
         ready = [n for n, said in self.done.items() if len(said) == self.how.num_candidates]
         complete = [(number, self.done.pop(number)) for number in ready]
+        self.asked = {number: self.asked[number] for number in self.done}
         return [(number, [said[k] for k in sorted(said)]) for number, said in complete]

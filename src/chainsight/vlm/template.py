@@ -51,6 +51,8 @@ class Row:
     labels: Sequence[int] | None = None
     """As many as `response_ids`: the id itself where it is learned, else IGNORED; none: all are
     learned. For several turns, of which the answers are learned alone."""
+    longest: int | None = None
+    """Most tokens of an answer that is to be written; none: as many as any other's."""
 
     @property
     def learned(self) -> Sequence[int]:

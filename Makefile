@@ -32,7 +32,7 @@ check: setup  ## Format, lint, types, import rules
 test: setup  ## The default tests: no network, no GPU, no key
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow and not chart"  # two workers, one thread each
 
-prove: setup  ## The heavier proofs: runs through S3, runs and ranks killed, two processes against one (half an hour)
+prove: setup  ## The heavier proofs: runs through S3, runs, ranks and payers killed, two processes against one (40 minutes)
 	@$(BIN)/pytest -m "slow and not registry and not browser"
 
 bench: setup  ## Time, tokens and memory against TRL and generate, on the CPU (a quarter of an hour)

@@ -32,6 +32,7 @@ def close(logits: torch.Tensor) -> torch.Tensor:
     return first - second < GAP * largest
 
 
+@torch.inference_mode()
 def settled(loaded: Loaded, row: Row, written: Sequence[int]) -> int:
     """The token after `written`."""
     logits = alone(loaded, row, written)
@@ -49,4 +50,4 @@ def alone(loaded: Loaded, row: Row, written: Sequence[int]) -> torch.Tensor:
     with attending(loaded.family.language_model(loaded.model)):
         output = loaded.model(**batch.arguments() | {"logits_to_keep": last})
     found: torch.Tensor = output.logits[0, -1].float()
-    return found.clone()
+    return found

@@ -170,7 +170,10 @@ def test_a_killed_evaluation_goes_on_and_ends_alike(
         assert (out / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_batch_size_and_blocks_change_no_answer(world: World) -> None:
+def test_batch_size_and_blocks_change_no_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "BLOCK_BATCHES", 1)  # five blocks, two, one
     found = {}
     for size in (1, 3, 16):
         config = SHORT.model_copy(update={"batch_size": size})

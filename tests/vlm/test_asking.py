@@ -119,6 +119,24 @@ def test_equal_prompts_are_answered_once(loaded, examples):
     assert len(found) == 2 * len(alike)
 
 
+def test_equal_words_about_another_picture_are_another_question(loaded, png):
+    pair = [
+        example(n, "How many?", png(colour, (32, 32))) for n, colour in enumerate(("red", "blue"))
+    ]
+    with Counting(loaded) as counted:
+        found = said(loaded, pair, 16)
+    assert counted.tiles == 2 * tiles(loaded, pair[0].images[0])
+    assert found == alone(loaded, pair)
+
+
+def test_questions_of_a_picture_begin_together_wherever_they_stand(loaded, examples, png):
+    between = [example(30 + n, f"What is {n}?", png((n, 9, 9), (32, 32))) for n in range(20)]
+    asked = [examples[0], *between, examples[3]]
+    with Counting(loaded) as counted:
+        said(loaded, asked, 8)
+    assert counted.tiles == (len(between) + 1) * tiles(loaded, examples[0].images[0])
+
+
 def test_equal_prompts_far_apart_are_answered_all_the_same(loaded, examples, monkeypatch):
     monkeypatch.setattr(asking, "WINDOW", 2)
     again = [*examples, *(example(20 + n, one.question, *one.images)

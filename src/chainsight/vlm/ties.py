@@ -34,12 +34,20 @@ def close(logits: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def settled(loaded: Loaded, row: Row, written: Sequence[int]) -> int:
-    """The token after `written`, computed from the first token of the prompt on, alone."""
+    """The token after `written`."""
+    logits = alone(loaded, row, written)
+    logits[loaded.template.image_id] = -torch.inf  # it would stand for pixels
+    return int(logits.argmax())
+
+
+@torch.inference_mode()
+def alone(loaded: Loaded, row: Row, written: Sequence[int]) -> torch.Tensor:
+    """Logits of that token, [V], computed from the first token of the prompt on, alone."""
     branch = Branch(written, [IGNORED] * len(written))
     group = Group(row.prompt_ids, (branch,), row.images, row.key)
     batch = grouping.batch(loaded, [group]).to(loaded.device)
     last = torch.tensor([len(group) - 1], device=loaded.device)
     with attending(loaded.family.language_model(loaded.model)):
-        logits = loaded.model(**batch.arguments() | {"logits_to_keep": last}).logits[0, -1]
-    logits[loaded.template.image_id] = -torch.inf  # it would stand for pixels
-    return int(logits.argmax())
+        output = loaded.model(**batch.arguments() | {"logits_to_keep": last})
+    found: torch.Tensor = output.logits[0, -1].float()
+    return found

@@ -18,6 +18,7 @@ from typing import Any
 from chainsight.config import DistillSection
 from chainsight.context import Task
 from chainsight.errors import ChainsightError, RecordError, TeacherError
+from chainsight.teacher.asked import Asked
 from chainsight.teacher.client import Answer, Line, Teacher, Trouble
 from chainsight.teacher.cost import Budget, price_of
 from chainsight.teacher.endpoint import Endpoint
@@ -39,31 +40,6 @@ CONNECT_RETRIES = 3
 """At a place that has never answered."""
 
 Connect = Callable[[DistillSection, Endpoint], Line]
-
-
-@dataclass
-class Asked:
-    """What came of asking."""
-
-    num_asked: int = 0
-    """Answers that came and were recorded, those that say "never" among them."""
-    num_failed: int = 0
-    """Questions without an answer."""
-    num_unanswerable: int = 0
-    """Answers that say that the teacher will never take the request."""
-    num_retried: int = 0
-    """Tries after the first."""
-    num_limited: int = 0
-    """Tries that were answered HTTP 429."""
-    num_hung: int = 0
-    """Tries that were cut for their silence."""
-    num_maybe_paid: int = 0
-    """Tries without an answer that may have been billed."""
-    num_sent: int = 0
-    """Tries."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
 
 
 @dataclass
@@ -141,14 +117,12 @@ class Asking:
         Raises:
             TeacherError: see `ask`.
         """
-        start = self._now()
         lines = [site.line for site in self._pool.sites]
         try:
             async with asyncio.TaskGroup() as group:
                 await self._dispatch(questions, group)
         finally:
             await asyncio.gather(*(line.close() for line in lines))
-        self.asked.seconds = self._now() - start
         if self._stop:
             raise type(self._stop)(
                 f"{self._stop}. {len(self._ledger)} answers are in {self._ledger.where}: the same "
@@ -261,11 +235,7 @@ class Asking:
         reply = Reply.of(response)
         self._budget.settle(job.reserved, reply.cost_usd(self._price))
         await asyncio.to_thread(self._ledger.record, job.question.key, entry)
-        if self._budget.limit_usd is not None and not (reply.prompt_tokens or reply.error):
-            raise TeacherError(
-                f"{site.line.address}: reports no token counts, so that distill.budget_usd cannot "
-                "be kept; remove the budget to go on without one"
-            )
+        self._budget.check(reply, entry.by)
         self._sizer.learn(job.size, reply)
         self._count(reply)
         note = self._speed.note(
@@ -276,8 +246,6 @@ class Asking:
 
     def _count(self, reply: Reply) -> None:
         self.asked.num_asked += 1
-        self.asked.prompt_tokens += reply.prompt_tokens
-        self.asked.completion_tokens += reply.completion_tokens
         self._task.advance()
         if not reply.error:
             self._silence = 0
@@ -289,7 +257,7 @@ class Asking:
         self._bear(job, trouble)
         if trouble.kind == "own":
             self.asked.num_unanswerable += 1
-            job.reserved = self._budget.reserve(0.0)
+            job.reserved = self._budget.hold(0.0)
             await self._keep(site, job, unanswerable(trouble.code, trouble.message))
             self._grow_silent(site.line.address, trouble.message)
         elif self._stop is None and self._tries_again(site, job, trouble):

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ import openai
 from chainsight.config import DistillSection
 from chainsight.teacher.connection import connect
 from chainsight.teacher.endpoint import Endpoint
+from chainsight.teacher.headers import retry_after
 from chainsight.teacher.reply import CONTENT_CODES
 
 LONGEST_PAUSE_SECONDS = 600.0
@@ -201,17 +201,3 @@ def _said(error: openai.APIStatusError) -> str:
     body = error.body
     message = body.get("message") if isinstance(body, dict) else None
     return message if isinstance(message, str) else error.message
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds of rest that the teacher asks for: `retry-after-ms`, seconds, or an HTTP date."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) * scale)
-        except (KeyError, ValueError):
-            continue
-    try:
-        until = parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())

@@ -238,7 +238,8 @@ class Ledger:
             return True
 
     def _put(self, segment: Segment) -> None:
-        writer, path, size = self._writer, segment.path, segment.end
+        path, size = segment.path, segment.end
+        writer = self._writer  # read after the size: a segment that has one has its writer
         is_copy = path.parent != self._folder
         if is_copy or self._shelved is None or not self._shelved.lacks(path, size):
             return

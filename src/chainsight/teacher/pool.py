@@ -150,7 +150,3 @@ class Pool:
         allowed = [site.limits.tokens_per_minute for site in self._sites]
         known = [limit for limit in allowed if limit is not None]
         return sum(known) if len(known) == len(allowed) else None
-
-    async def close(self) -> None:
-        for site in self._sites:
-            await site.line.close()

@@ -20,9 +20,10 @@ import openai
 from chainsight.config import DistillSection
 from chainsight.errors import TeacherError
 from chainsight.teacher.batches.failures import OUT_OF_MONEY, unpaid
-from chainsight.teacher.client import LONGEST_QUOTE, kind_of, retry_after
+from chainsight.teacher.client import LONGEST_QUOTE, kind_of
 from chainsight.teacher.connection import chat_path, connect
 from chainsight.teacher.endpoint import Endpoint
+from chainsight.teacher.headers import retry_after
 
 log = logging.getLogger(__name__)
 
@@ -143,12 +144,8 @@ class Api:
 
         return await self._steadily(find)
 
-    async def lines(self, file_id: str) -> AsyncIterator[bytes]:
-        """The lines of a result file, as they come.
-
-        Raises:
-            GoneError: it was deleted.
-        """
+    async def _lines(self, file_id: str) -> AsyncIterator[bytes]:
+        """The lines of a result file, as they come."""
         # Not the client's own lines: those end at U+2028 too, which an answer may have in it.
         rest = b""
         content = self._client.files.with_streaming_response.content(file_id)
@@ -168,7 +165,7 @@ class Api:
         """
 
         async def read() -> None:
-            async for line in self.lines(file_id):
+            async for line in self._lines(file_id):
                 if line.strip():
                     take(line)
 

@@ -6,7 +6,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from chainsight.config import DistillSection
 from chainsight.context import Shelf, Task
 from chainsight.errors import ChainsightError, RecordError, TeacherError
 from chainsight.store import LocalStore
-from chainsight.teacher import asking
+from chainsight.teacher.asked import Asked
 from chainsight.teacher.batches import rows
 from chainsight.teacher.batches.api import Api, GoneError, State
 from chainsight.teacher.batches.creating import Creator
@@ -37,16 +36,6 @@ from chainsight.teacher.request import Question, body
 from chainsight.teacher.sizing import size
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Asked(asking.Asked):
-    """What came of asking; `num_retried` counts questions that were put into one more batch."""
-
-    num_batches: int = 0
-    """Created here."""
-    num_adopted: int = 0
-    """Found, as an earlier or another run had created them."""
 
 
 def ask(
@@ -131,7 +120,6 @@ class Batching:
         Raises:
             TeacherError: no Batch API, no money, a key or a file that is refused.
         """
-        started = time.monotonic()
         async with self._api:
             await self._api.check()
             while self._is_again:
@@ -145,7 +133,6 @@ class Batching:
                 while not cutter.is_done or self.num_waiting:
                     await self._step(cutter)
         self.asked.num_batches = self._creator.num_created
-        self.asked.seconds = time.monotonic() - started
 
     async def _step(self, cutter: Cutter) -> None:
         if time.monotonic() - self._looked >= self._poll:
@@ -213,9 +200,10 @@ class Batching:
         batch = self._config.batch
         tokens = self._queue.room(self._flights.values())
         limits = Limits(batch.max_requests, int(batch.max_mb * MEGABYTE), tokens)
-        with self._intents.cutting():
+        with self._intents.cutting() as turn:
             self._sight()
             cut = cutter.cut(limits)
+            turn.check()
             flight = self._announce(cut) if cut else None
         if cutter.unaffordable:
             self._wait_for_money(cutter.unaffordable)
@@ -353,8 +341,6 @@ class Batching:
         self._teller.settled(flight)
         self.asked.num_asked += 1
         self.asked.num_unanswerable += bool(reply.error)
-        self.asked.prompt_tokens += reply.prompt_tokens
-        self.asked.completion_tokens += reply.completion_tokens
 
     def _end(self, flight: Flight, why: str) -> None:
         self._intents.end(flight.intent.run_key, why)

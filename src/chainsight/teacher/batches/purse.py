@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from chainsight.config import DistillSection
-from chainsight.errors import TeacherError
 from chainsight.teacher.cost import Budget, price_of
 from chainsight.teacher.ledger import Entry
 from chainsight.teacher.reply import Reply
@@ -48,11 +47,7 @@ class Purse:
             TeacherError: it does not say what it costs.
         """
         reply = Reply.of(entry.response)
-        if self._budget.limit_usd is not None and not (reply.prompt_tokens or reply.error):
-            raise TeacherError(
-                f"{entry.by}: reports no token counts, so that distill.budget_usd cannot be kept; "
-                "remove the budget to go on without one"
-            )
+        self._budget.check(reply, entry.by)
         self._budget.settle(stake.usd, reply.cost_usd(self._price, batch=entry.batch))
         self._sizer.learn(stake.size, reply)
         return reply

@@ -19,7 +19,7 @@ from chainsight.config import DistillSection
 from chainsight.context import Task
 from chainsight.errors import ChainsightError, RecordError, TeacherError
 from chainsight.teacher.asked import Asked
-from chainsight.teacher.client import Answer, Line, Teacher, Trouble
+from chainsight.teacher.client import Answer, Line, Teacher
 from chainsight.teacher.cost import Budget, price_of
 from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.ledger import Entry, Ledger
@@ -29,6 +29,7 @@ from chainsight.teacher.reply import Reply, unanswerable
 from chainsight.teacher.request import Question, payload
 from chainsight.teacher.sizing import Size, Sizer, size
 from chainsight.teacher.speed import Speed
+from chainsight.teacher.troubles import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -269,17 +270,17 @@ class Asking:
 
     def _bear(self, job: Job, trouble: Trouble) -> None:
         """Count a try without an answer, and what it may have cost."""
-        if trouble.maybe_paid:
+        if trouble.means.maybe_paid:
             self._budget.lose(job.reserved)
         else:
             self._budget.release(job.reserved)
         job.attempts += 1
-        job.tries += trouble.kind not in ("limited", "closed")
+        job.tries += trouble.means.is_try
         job.num_cut += trouble.kind == "silent"
         job.num_unreached += trouble.kind == "unreachable"
         self.asked.num_limited += trouble.kind == "limited"
         self.asked.num_hung += trouble.kind == "silent"
-        self.asked.num_maybe_paid += trouble.maybe_paid
+        self.asked.num_maybe_paid += trouble.means.maybe_paid
 
     def _tries_again(self, site: Site, job: Job, trouble: Trouble) -> bool:
         """Whether the question is to be asked again.
@@ -300,7 +301,7 @@ class Asking:
             return True
         longest = self._config.timeout_seconds * (most + 1)
         in_time = self._now() - job.born < longest
-        return job.tries <= most and in_time and not trouble.final
+        return job.tries <= most and in_time and not trouble.means.final
 
     def _queue(self, job: Job, *, quick: bool) -> None:
         """Full jitter, ever longer; `quick`: but not longer, as nobody may be there."""

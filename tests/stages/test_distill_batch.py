@@ -27,9 +27,13 @@ def questions(folder: Path, num_charts: int) -> Path:
     return folder
 
 
-def distilled(url: str, mode: str, examples: Path, home: Path) -> tuple[Any, list[Rationale]]:
+def distilled(
+    url: str, mode: str, examples: Path, home: Path, budget_usd: float | None = None
+) -> tuple[Any, list[Rationale]]:
     settings: dict[str, Any] = {"mode": mode, "batch": {"poll_seconds": 0.05}}
-    config = DistillSection(teacher=url, teacher_model="gpt-4o-2024-05-13", **settings)
+    config = DistillSection(
+        teacher=url, teacher_model="gpt-4o-2024-05-13", budget_usd=budget_usd, **settings
+    )
     output = home / f"rationales-{mode}-{examples.name}"
     output.mkdir(parents=True)
     counts = distill.run(
@@ -61,3 +65,15 @@ def test_a_batch_asks_only_what_was_not_answered_one_by_one(tmp_path: Path) -> N
         assert server.bill.num_billed == first["num_asked"] + second["num_asked"]
     assert second["num_from_ledger"] == pytest.approx(first["num_asked"])
     assert third["num_asked"] == 0
+
+
+def test_a_batch_is_budgeted_by_the_answers_of_before(tmp_path: Path) -> None:
+    """Not by the longest answers: these cost several times as much, and the rest had to wait."""
+    few, many = questions(tmp_path / "few", 10), questions(tmp_path / "many", 30)
+    with teacher.serve(batch=teacher.Batching(seconds=0.1)) as server:
+        first, _ = distilled(server.url, "sync", few, tmp_path)
+        each = first["cost_usd"] / first["num_asked"]
+        budget = first["cost_usd"] + 1.1 * 0.5 * each * 2 * first["num_asked"]
+        second, _ = distilled(server.url, "batch", many, tmp_path, budget)
+        assert server.bill.usd <= budget
+    assert (second["num_batches"], second["num_from_ledger"]) == (1, first["num_asked"])

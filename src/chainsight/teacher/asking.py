@@ -69,13 +69,16 @@ def ask(
     budget: Budget,
     total: int,
     task: Task,
+    sizer: Sizer | None = None,
 ) -> Asked:
-    """Ask all of them; `total` counts those answered before, too.
+    """Ask all of them; `total` counts those answered before, too, from which `sizer` has learned.
 
     Raises:
         TeacherError: why the asking stopped, and how many answers are safe.
     """
-    asking = Asking(config, endpoints, ledger=ledger, budget=budget, total=total, task=task)
+    asking = Asking(
+        config, endpoints, ledger=ledger, budget=budget, total=total, task=task, sizer=sizer
+    )
     return asyncio.run(asking.run(questions))
 
 
@@ -95,6 +98,7 @@ class Asking:
         budget: Budget,
         total: int,
         task: Task,
+        sizer: Sizer | None = None,
         connect: Connect = Teacher,
         backoff_seconds: float = BACKOFF_SECONDS,
         chance: random.Random | None = None,
@@ -102,7 +106,7 @@ class Asking:
         self._config, self._ledger, self._budget = config, ledger, budget
         self._total, self._task, self._backoff = total, task, backoff_seconds
         self._pool = Pool([Site.of(config, place, connect(config, place)) for place in endpoints])
-        self._price, self._sizer = price_of(config), Sizer(config)
+        self._price, self._sizer = price_of(config), sizer or Sizer(config)
         self._chance = chance or random.Random()  # noqa: S311 - jitter
         self._waiting: list[tuple[float, int, Job]] = []
         self._stop: ChainsightError | None = None

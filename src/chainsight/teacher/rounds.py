@@ -19,6 +19,7 @@ from chainsight.teacher.estimate import estimate
 from chainsight.teacher.ledger import Entry, Ledger
 from chainsight.teacher.reply import Reply
 from chainsight.teacher.request import Question, Variant, first, request_key
+from chainsight.teacher.sizing import Sizer
 from chainsight.teacher.survey import Survey
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Rounds:
         self._lost = (0.0, 0)
         """Dollars and tries of this execution that may have been billed and brought no answer."""
         self._forecast: dict[str, float] = {}
+        self._sizer = Sizer(config)
 
     def look(self, sample: int = 0) -> Survey:
         """Read all questions once: their addresses, and what they take.
@@ -67,11 +69,11 @@ class Rounds:
                 mine = not key or shard.has(int(key[:8], 16))
                 keys.append(survey.add(key, example) if mine else NOT_SENT)
                 task.advance()
-        self._rounds = [keys]
+        self._rounds, self._sizer = [keys], survey.sizer
         return survey
 
     def probe(self, endpoints: Sequence[Endpoint], survey: Survey) -> int:
-        """Ask the sample of `survey`, which learns from the answers; return its size.
+        """Ask the sample of `survey`, whose predictions learn from the answers; return its size.
 
         Raises:
             TeacherError: why the asking stopped.
@@ -80,7 +82,7 @@ class Rounds:
         own = [key if key in chosen else NOT_SENT for key in self._rounds[0]]
         self._ask_open(endpoints, own, first(self._config))
         for key in chosen:
-            survey.learn(key)
+            survey.close(key)
         return len(chosen)
 
     def ask(self, endpoints: Sequence[Endpoint], again: Callable[[Example, Entry], bool]) -> None:
@@ -159,6 +161,7 @@ class Rounds:
                         folder=self._folder,
                         shelf=context.shelf,
                         task=task,
+                        sizer=self._sizer,
                     )
                 else:
                     asked = asking.ask(
@@ -169,6 +172,7 @@ class Rounds:
                         budget=budget,
                         total=budget.num_questions,
                         task=task,
+                        sizer=self._sizer,
                     )
         self._asked += asked
         self._lost = budget.lost_usd, budget.num_lost

@@ -33,7 +33,7 @@ from chainsight.teacher.cost import Budget
 from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.ledger import Entry, Ledger
 from chainsight.teacher.request import Question, body
-from chainsight.teacher.sizing import size
+from chainsight.teacher.sizing import Sizer, size
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,13 @@ def ask(
     folder: Path,
     shelf: Shelf | None,
     task: Task,
+    sizer: Sizer | None = None,
 ) -> Asked:
     """Ask what `questions` gives, and wait until all of it is answered or given up.
 
     `questions` is called again for those that a batch left without an answer. `folder` is the
     teacher's in the ledger: it names the teacher, and has the intents where there is no shelf.
+    `sizer` has learned from the answers of before.
 
     Raises:
         TeacherError: why the asking stopped, and how many answers are safe.
@@ -61,8 +63,9 @@ def ask(
         log.warning("distill.mode batch asks distill.teacher alone; distill.also is left out")
     folder.mkdir(parents=True, exist_ok=True)
     intents = Intents(shelf or LocalStore(folder), folder.name)
+    purse = Purse(config, budget, sizer or Sizer(config))
     batching = Batching(
-        config, endpoint, ledger, intents=intents, budget=budget, folder=folder, task=task
+        config, endpoint, ledger, intents=intents, purse=purse, folder=folder, task=task
     )
     try:
         asyncio.run(batching.run(questions))
@@ -84,13 +87,13 @@ class Batching:
         ledger: Ledger,
         *,
         intents: Intents,
-        budget: Budget,
+        purse: Purse,
         folder: Path,
         task: Task,
     ) -> None:
         self._config, self._endpoint, self._ledger = config, endpoint, ledger
         self._intents, self._folder = intents, folder
-        self._purse, self._teller = Purse(config, budget), Teller(task)
+        self._purse, self._teller = purse, Teller(task)
         self._api = Api(config, endpoint)
         self._model = endpoint.model or config.teacher_model
         self._poll = config.batch.poll_seconds

@@ -20,8 +20,8 @@ class Stake:
 class Purse:
     """Sets aside what answers will cost at the price of batches, and learns it from them."""
 
-    def __init__(self, config: DistillSection, budget: Budget) -> None:
-        self._budget, self._price, self._sizer = budget, price_of(config), Sizer(config)
+    def __init__(self, config: DistillSection, budget: Budget, sizer: Sizer) -> None:
+        self._budget, self._price, self._sizer = budget, price_of(config), sizer
 
     def afford(self, asked: Size) -> Stake | None:
         """Set money aside for a question, if there is as much."""

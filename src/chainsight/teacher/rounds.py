@@ -154,8 +154,11 @@ class Rounds:
                         folder=self._folder,
                         shelf=context.shelf,
                         task=task,
+                        wanted=requests,
                     )
                 else:
+                    still_open = {key for key in requests if key not in ledger}
+                    batches.refuse_waiting(still_open, self._folder, context.shelf)
                     asked = asking.ask(
                         config,
                         tuple(endpoints),

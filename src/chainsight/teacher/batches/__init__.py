@@ -15,5 +15,6 @@ an id looks at the API for the run key, and goes on from where its owner died (`
 """
 
 from chainsight.teacher.batches.asking import Asked, ask
+from chainsight.teacher.batches.waiting import refuse_waiting
 
-__all__ = ["Asked", "ask"]
+__all__ = ["Asked", "ask", "refuse_waiting"]

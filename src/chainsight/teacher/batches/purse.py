@@ -47,14 +47,28 @@ class Purse:
         Raises:
             TeacherError: it does not say what it costs.
         """
+        reply = self._reply(entry)
+        self._budget.settle(stake.usd, reply.cost_usd(self._price, batch=entry.batch))
+        self._sizer.learn(stake.size, reply)
+        return reply
+
+    def pay(self, entry: Entry) -> Reply:
+        """Pay for an answer for which nothing was set aside.
+
+        Raises:
+            TeacherError: it does not say what it costs.
+        """
+        reply = self._reply(entry)
+        self._budget.add(reply.cost_usd(self._price, batch=entry.batch))
+        return reply
+
+    def _reply(self, entry: Entry) -> Reply:
         reply = Reply.of(entry.response)
         if self._budget.limit_usd is not None and not (reply.prompt_tokens or reply.error):
             raise TeacherError(
                 f"{entry.by}: reports no token counts, so that distill.budget_usd cannot be kept; "
                 "remove the budget to go on without one"
             )
-        self._budget.settle(stake.usd, reply.cost_usd(self._price, batch=entry.batch))
-        self._sizer.learn(stake.size, reply)
         return reply
 
     def release(self, stake: Stake) -> None:

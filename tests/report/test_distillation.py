@@ -11,9 +11,9 @@ import pytest
 
 from chainsight import records
 from chainsight.quality.reasons import REASONS
-from chainsight.quality.tally import FILE, Tally
+from chainsight.quality.tally import FATES, FILE, Tally
 from chainsight.records import Example, Rationale
-from chainsight.report import StageResult, build, collect, distillation
+from chainsight.report import StageResult, build, collect, distillation, summary
 from chainsight.report.answers import collect_answers
 
 Run = dict[str, StageResult]
@@ -130,6 +130,19 @@ def test_the_page_has_the_section_of_a_run_that_stopped_there(rerun: Callable[[]
     page = build(collect("demo", {"prepare": run["prepare"]}, stopped=folder))
     assert f"<h2>{distillation.TITLE}</h2>" in page
     assert ".fate" in page
+
+
+def test_what_a_distillation_that_stopped_has_paid_is_in_the_cost_of_the_run(
+    rerun: Callable[[], Run],
+) -> None:
+    run = rerun()
+    folder = plant(run, each_reason(), stopped="no money")
+    told = json.loads((folder / FILE).read_text())["all"]
+    paid = sum(told[fate]["cost_usd"] for fate in FATES)
+    data = collect("demo", {"prepare": run["prepare"]}, stopped=folder)
+    assert summary(data)["total_cost_usd"] == pytest.approx(paid) != 0.0
+    assert f"<b>${paid:,.2f}</b><span>cost of the teacher" in build(data)
+    assert "distill, so far" in build(data)
 
 
 def test_a_distillation_that_stopped_at_once_says_why(rerun: Callable[[], Run]) -> None:

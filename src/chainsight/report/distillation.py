@@ -73,7 +73,7 @@ def _stopped(told: Told) -> str:
 
 def _headline(answers: Answers) -> str:
     every = answers.told["all"]
-    total, kept = _cost(every), every["num_kept"]
+    total, kept = answers.cost_usd, every["num_kept"]
     num_answers = sum(every[fate]["num_answers"] for fate in FATES)
     shown = [
         (number(every["num_examples"]), "questions asked"),
@@ -91,10 +91,6 @@ FATES = {
     "dropped": "set aside",
     "superseded": "set aside, asked again",
 }
-
-
-def _cost(group: Told) -> float:
-    return float(sum(group[fate]["cost_usd"] for fate in FATES))
 
 
 def _usd(cost: float) -> str:

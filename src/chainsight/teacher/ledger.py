@@ -146,7 +146,10 @@ class Ledger:
         if key not in self._places:
             return None
         segment, start, length = self._places[key]
-        entry = segment.read(start, length)
+        try:
+            entry = segment.read(start, length)
+        except FileNotFoundError:
+            entry = None
         if entry is None:
             raise TeacherError(f"{segment.path}: changed under a running stage; run again")
         return Entry.from_json(entry)

@@ -162,8 +162,11 @@ class Rounds:
                         shelf=context.shelf,
                         task=task,
                         sizer=self._sizer,
+                        wanted=requests,
                     )
                 else:
+                    still_open = {key for key in requests if key not in ledger}
+                    batches.refuse_waiting(still_open, self._folder, context.shelf)
                     asked = asking.ask(
                         config,
                         tuple(endpoints),

@@ -15,5 +15,6 @@ an id looks at the API for the run key, and goes on from where its owner died (`
 """
 
 from chainsight.teacher.batches.asking import ask
+from chainsight.teacher.batches.waiting import refuse_waiting
 
-__all__ = ["ask"]
+__all__ = ["ask", "refuse_waiting"]

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from functools import partial
 from pathlib import Path
 
@@ -49,12 +49,15 @@ def ask(
     shelf: Shelf | None,
     task: Task,
     sizer: Sizer | None = None,
+    wanted: Set[str] = frozenset(),
 ) -> Asked:
     """Ask what `questions` gives, and wait until all of it is answered or given up.
 
     `questions` is called again for those that a batch left without an answer. `folder` is the
     teacher's in the ledger: it names the teacher, and has the intents where there is no shelf.
     `sizer` has learned from the answers of before.
+    `wanted` has the keys of all questions: an earlier run's batch may have ended before `questions`
+    comes to what is in it, and its answers are to be counted, by the budget too.
 
     Raises:
         TeacherError: why the asking stopped, and how many answers are safe.
@@ -65,10 +68,25 @@ def ask(
     intents = Intents(shelf or LocalStore(folder), folder.name)
     purse = Purse(config, budget, sizer or Sizer(config))
     batching = Batching(
-        config, endpoint, ledger, intents=intents, purse=purse, folder=folder, task=task
+        config,
+        endpoint,
+        ledger,
+        intents=intents,
+        purse=purse,
+        folder=folder,
+        task=task,
+        wanted=wanted,
     )
     try:
         asyncio.run(batching.run(questions))
+    except (KeyboardInterrupt, SystemExit):
+        if batching.num_waiting:
+            log.warning(
+                "stopped here, but %d batches go on at the API and will be billed: the same "
+                "command takes in their answers",
+                batching.num_waiting,
+            )
+        raise
     except ChainsightError as error:
         raise type(error)(
             f"{error}. {len(ledger)} answers are in {ledger.where}, {batching.num_waiting} batches "
@@ -90,7 +108,9 @@ class Batching:
         purse: Purse,
         folder: Path,
         task: Task,
+        wanted: Set[str],
     ) -> None:
+        self._wanted = wanted
         self._config, self._endpoint, self._ledger = config, endpoint, ledger
         self._intents, self._folder = intents, folder
         self._purse, self._teller = purse, Teller(task)
@@ -338,9 +358,9 @@ class Batching:
     def _settle(self, flight: Flight, key: str, entry: Entry) -> None:
         """Count an answer that this run wanted."""
         stake = flight.stakes.pop(key, None)
-        if stake is None:
+        if stake is None and key not in self._wanted:
             return
-        reply = self._purse.settle(stake, entry)
+        reply = self._purse.settle(stake, entry) if stake else self._purse.pay(entry)
         self._teller.settled(flight)
         self.asked.num_asked += 1
         self.asked.num_unanswerable += bool(reply.error)

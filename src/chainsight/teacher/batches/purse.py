@@ -46,10 +46,24 @@ class Purse:
         Raises:
             TeacherError: it does not say what it costs.
         """
-        reply = Reply.of(entry.response)
-        self._budget.check(reply, entry.by)
+        reply = self._reply(entry)
         self._budget.settle(stake.usd, reply.cost_usd(self._price, batch=entry.batch))
         self._sizer.learn(stake.size, reply)
+        return reply
+
+    def pay(self, entry: Entry) -> Reply:
+        """Pay for an answer for which nothing was set aside.
+
+        Raises:
+            TeacherError: it does not say what it costs.
+        """
+        reply = self._reply(entry)
+        self._budget.add(reply.cost_usd(self._price, batch=entry.batch))
+        return reply
+
+    def _reply(self, entry: Entry) -> Reply:
+        reply = Reply.of(entry.response)
+        self._budget.check(reply, entry.by)
         return reply
 
     def release(self, stake: Stake) -> None:

@@ -172,7 +172,7 @@ class Rounds:
 
     def _budget(self) -> Budget:
         """The budget less what the recorded answers to all these questions have cost."""
-        budget = budget_of(self._config, len(self._rounds[0]))
+        budget = budget_of(self._config, len(set(self._rounds[0]) - {NOT_SENT}))
         for key in dict.fromkeys(chain(*self._rounds)):
             if entry := self._ledger.get(key):
                 reply = Reply.of(entry.response)

@@ -1,6 +1,7 @@
 """Any number of shards gives the artifacts of a single pod, to the last byte."""
 
 import random
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,11 @@ def test_a_missing_shard_is_named(places: list[Place]) -> None:
 
 def test_each_shard_has_its_share_of_the_budget(places: list[Place]) -> None:
     job = places[0].job("distill", budget_usd=0.012, concurrency=1)
-    with pytest.raises(TeacherError, match=r"distill.budget_usd: \$0\.0040 allowed"):
+    with pytest.raises(TeacherError, match=r"distill.budget_usd: \$0\.0040 allowed") as caught:
         shards.execute(job, Shard(0, 3))
+    own = re.search(r"on \d+ of (\d+) questions", str(caught.value))
+    assert own
+    assert int(own[1]) == 12  # of 36
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def _span(span: Span) -> str:
 
 def _price(found: Estimate) -> str:
     if found.price is None:
-        return "not known: set distill.price to see the cost, or distill.budget_usd to bound it"
+        return "not known: set distill.price to see the cost, and to bound it by distill.budget_usd"
     price = found.price
     return (
         f"${price.prompt:g} in, ${price.completion:g} out a million tokens, a batch's times "

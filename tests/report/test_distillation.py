@@ -11,9 +11,9 @@ import pytest
 
 from chainsight import records
 from chainsight.quality.reasons import REASONS
-from chainsight.quality.tally import FILE, Tally
+from chainsight.quality.tally import FATES, FILE, Tally
 from chainsight.records import Example, Rationale
-from chainsight.report import StageResult, build, collect, distillation
+from chainsight.report import StageResult, build, collect, distillation, summary
 from chainsight.report.answers import collect_answers
 
 Run = dict[str, StageResult]
@@ -86,11 +86,23 @@ def test_the_bill_adds_up(rerun: Callable[[], Run]) -> None:
 def test_where_the_answers_came_from_and_what_was_predicted(rerun: Callable[[], Run]) -> None:
     run = rerun()
     plant(run, lambda row: row)
-    figures = {"num_asked": 20.0, "num_from_ledger": 4.0, "predicted_usd": 1.0}
+    figures = {"num_asked": 20.0, "num_from_ledger": 4.0, "estimated_usd": 1.0}
     run["distill"] = replace(run["distill"], metrics={**run["distill"].metrics, **figures})
     shown = section(run)
     assert "20 answers were paid for by this run; 4 were in the ledger" in shown
-    assert "billed was +20 %" in shown
+    assert "Estimated were $1.00, without retries; it was +20 %" in shown
+    assert "On the way" not in shown
+
+
+def test_what_went_wrong_on_the_way_is_one_line_of_the_bill(rerun: Callable[[], Run]) -> None:
+    run = rerun()
+    plant(run, lambda row: row)
+    figures = {"num_limited": 1234.0, "num_hung": 0.0, "num_maybe_paid": 2.0, "maybe_paid_usd": 0.5}
+    run["distill"] = replace(run["distill"], metrics={**run["distill"].metrics, **figures})
+    shown = section(run)
+    assert "On the way: 1,234 tries were refused for their rate (HTTP 429); 2 ended" in shown
+    assert "for $0.50 at most" in shown
+    assert "silent" not in shown
 
 
 def test_what_a_teacher_wrote_is_escaped(rerun: Callable[[], Run]) -> None:
@@ -118,6 +130,19 @@ def test_the_page_has_the_section_of_a_run_that_stopped_there(rerun: Callable[[]
     page = build(collect("demo", {"prepare": run["prepare"]}, stopped=folder))
     assert f"<h2>{distillation.TITLE}</h2>" in page
     assert ".fate" in page
+
+
+def test_what_a_distillation_that_stopped_has_paid_is_in_the_cost_of_the_run(
+    rerun: Callable[[], Run],
+) -> None:
+    run = rerun()
+    folder = plant(run, each_reason(), stopped="no money")
+    told = json.loads((folder / FILE).read_text())["all"]
+    paid = sum(told[fate]["cost_usd"] for fate in FATES)
+    data = collect("demo", {"prepare": run["prepare"]}, stopped=folder)
+    assert summary(data)["total_cost_usd"] == pytest.approx(paid) != 0.0
+    assert f"<b>${paid:,.2f}</b><span>cost of the teacher" in build(data)
+    assert "distill, so far" in build(data)
 
 
 def test_a_distillation_that_stopped_at_once_says_why(rerun: Callable[[], Run]) -> None:

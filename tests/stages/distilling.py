@@ -10,6 +10,7 @@ from chainsight.context import Context
 from chainsight.demo import bars
 from chainsight.records import Example, Rationale
 from chainsight.stages import distill
+from chainsight.teacher.estimate import Estimate
 
 
 def charts(number: int) -> list[Example]:
@@ -32,16 +33,21 @@ class Place:
     """A workplace: examples go in, rationales come out, the ledger stays."""
 
     def __init__(self, root: Path, examples: list[Example]) -> None:
-        self.root = root
-        records.write(root / "examples/examples.parquet", examples, Example)
+        self.root, self.examples = root, root / "examples"
+        self.context = Context(work=root / "work", ledger=root / "ledger")
+        records.write(self.examples / "examples.parquet", examples, Example)
 
     def run(self, **settings: Any) -> tuple[dict[str, float], Path]:
         output = self.root / f"output{len(list(self.root.iterdir()))}"
         output.mkdir()
-        context = Context(work=self.root / "work", ledger=self.root / "ledger")
         config = DistillSection(**{"teacher": "scripted", "scripted_error_rate": 0.2, **settings})
-        examples = self.root / "examples"
-        return distill.run(config, examples=examples, rationales=output, context=context), output
+        return distill.run(
+            config, examples=self.examples, rationales=output, context=self.context
+        ), output
+
+    def preview(self, probe: int = 0, **settings: Any) -> Estimate:
+        config = DistillSection(**settings)
+        return distill.preview(config, examples=self.examples, context=self.context, probe=probe)
 
 
 def kept(output: Path) -> list[Rationale]:

@@ -321,3 +321,18 @@ def test_judging_holds_no_rows(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PEAK, str(tmp_path), "8000"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 8
+
+
+def test_what_may_have_been_billed_without_an_answer_adds_up_over_all_rounds(
+    tmp_path: Path,
+) -> None:
+    """At most, each such try has cost its question and 1,024 tokens of an answer at $15."""
+    faults = teacher.Faults(garbage=0.3)
+    with teacher.serve(error_rate=0.5, faults=faults) as server:
+        metrics, _ = Place(tmp_path, CHARTS).run(
+            teacher=server.url, teacher_model="gpt-4o-2024-05-13", retries=2
+        )
+        assert server.bill.num_billed == metrics["num_asked"] + metrics["num_maybe_paid"]
+        assert metrics["num_sent"] == metrics["num_asked"] + metrics["num_retried"]
+        assert metrics["num_sent"] == server.bill.num_requests
+    assert metrics["maybe_paid_usd"] > metrics["num_maybe_paid"] * 1024 * 15e-6 > 0

@@ -1,60 +1,22 @@
 """The estimate against what the mock teacher bills, and the budget as a ceiling."""
 
-import itertools
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
+from distilling import Place, charts
 
-from chainsight import records
-from chainsight.config import DistillSection
-from chainsight.context import Context
-from chainsight.demo import bars, teacher
+from chainsight.demo import teacher
 from chainsight.errors import ConfigError, TeacherError
-from chainsight.records import Example
-from chainsight.stages import distill
-from chainsight.teacher.estimate import Estimate
 
 PAPER = "gpt-4o-2024-05-13"
-
-
-def charts(number: int) -> list[Example]:
-    found = {
-        (chart.image, question.text): Example(
-            f"bars/train/{i}-{j}", "bars", "train", question.text, (question.answer,),
-            "exact_match", (chart.image,),
-        )
-        for i, chart in enumerate(itertools.islice(bars.charts(0, "train"), number))
-        for j, question in enumerate(chart.questions)
-    }  # fmt: skip
-    return list(found.values())[:number]
-
-
-class Place:
-    """A workplace with its examples and its ledger."""
-
-    def __init__(self, root: Path, number: int) -> None:
-        self.root, self.examples = root, root / "examples"
-        records.write(self.examples / "examples.parquet", charts(number), Example)
-        self.context = Context(work=root / "work", ledger=root / "ledger")
-
-    def preview(self, probe: int = 0, **settings: Any) -> Estimate:
-        config = DistillSection(**settings)
-        return distill.preview(config, examples=self.examples, context=self.context, probe=probe)
-
-    def run(self, **settings: Any) -> dict[str, float]:
-        output = self.root / f"output{len(list(self.root.iterdir()))}"
-        output.mkdir()
-        config = DistillSection(**settings)
-        return distill.run(config, examples=self.examples, rationales=output, context=self.context)
 
 
 def test_an_estimate_needs_no_key_and_asks_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    place = Place(tmp_path, 20)
+    place = Place(tmp_path, charts(20))
     assert place.preview().num_open == 20
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
         place.preview(probe=1)
@@ -65,19 +27,19 @@ def test_an_estimate_needs_no_key_and_asks_nobody(
 
 def test_nobody_is_paid_for_published_rationales(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nobody is asked"):
-        Place(tmp_path, 1).preview(teacher="published")
+        Place(tmp_path, charts(1)).preview(teacher="published")
 
 
 def test_with_a_probe_the_estimate_is_within_a_tenth_of_the_bill(tmp_path: Path) -> None:
     """Without one it goes by the length of GPT-4o's rationales; the mock's are a quarter of it."""
-    place = Place(tmp_path, 300)
+    place = Place(tmp_path, charts(300))
     with teacher.serve() as server:
         settings = {"teacher": server.url, "teacher_model": PAPER}
         blind = place.preview(**settings)
         found = place.preview(probe=30, **settings)
         assert (found.num_open, found.num_answered, found.num_learned) == (270, 30, 30)
         assert found.spent_usd == pytest.approx(server.bill.usd)
-        metrics = place.run(**settings)
+        metrics, _ = place.run(**settings)
         billed = server.bill.usd
         assert (server.bill.num_billed, metrics["num_asked"]) == (300, 270)
     assert found.usd is not None
@@ -91,7 +53,7 @@ def test_with_a_probe_the_estimate_is_within_a_tenth_of_the_bill(tmp_path: Path)
 
 
 def test_a_probe_keeps_to_the_budget(tmp_path: Path) -> None:
-    place = Place(tmp_path, 20)
+    place = Place(tmp_path, charts(20))
     with teacher.serve() as server, pytest.raises(TeacherError, match="Raise the budget"):
         place.preview(probe=20, teacher=server.url, teacher_model=PAPER, budget_usd=0.03)
     assert server.bill.usd <= 0.03
@@ -101,7 +63,7 @@ def test_the_bill_never_passes_any_of_ten_budgets_and_a_raised_one_goes_on(
     tmp_path: Path,
 ) -> None:
     rng = random.Random(0)
-    place = Place(tmp_path, 120)
+    place = Place(tmp_path, charts(120))
     with teacher.serve() as server:
         settings = {"teacher": server.url, "teacher_model": PAPER}
         for budget in sorted(rng.uniform(0.02, 0.25) for _ in range(10)):

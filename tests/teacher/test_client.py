@@ -18,9 +18,9 @@ from chainsight.errors import TeacherError
 from chainsight.prompts import TEACHER_SYSTEM, teacher_prompt
 from chainsight.records import Example
 from chainsight.teacher.asking import Asking
-from chainsight.teacher.client import retry_after
 from chainsight.teacher.cost import Budget
 from chainsight.teacher.endpoint import Endpoint
+from chainsight.teacher.headers import retry_after
 from chainsight.teacher.request import Question, first
 
 KEY = "sk-planted-0123456789abcdef"

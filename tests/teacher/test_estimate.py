@@ -100,13 +100,13 @@ def test_a_probe_is_spread_over_the_datasets_by_their_sizes(
     assert Survey(DistillSection(), ledger).chosen() == []
 
 
-def test_what_a_probe_has_asked_is_answered_and_learned_from(ledger: Ledger, surveyed: Any) -> None:
+def test_what_a_probe_has_asked_is_answered(ledger: Ledger, surveyed: Any) -> None:
     config, survey = surveyed(sample=12)
     chosen = survey.chosen()
     for key in chosen[:-1]:  # one got no answer
         ledger.record(key, Entry(answer(500, 60)))
     for key in chosen:
-        survey.learn(key)
+        survey.close(key)
     assert (survey.num_open, survey.num_answered) == (29, 11)
     assert survey.spent_usd == pytest.approx(11 * (500 * 5 + 60 * 15) / 1e6)
     again = Survey(config, ledger)

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,6 +249,16 @@ def test_a_full_disk_ends_clearly_and_leaves_the_ledger_whole(tmp_path: Path) ->
     assert path.read_bytes().endswith(b"\n")
     with open_ledger(tmp_path) as ledger:
         assert (len(ledger), ledger.num_damaged) == (1, 0)
+
+
+def test_a_home_that_is_deleted_under_a_run_ends_it(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "ledger") as ledger:
+        ledger.record("a", response("x"))
+        shutil.rmtree(tmp_path / "ledger")
+        with pytest.raises(TeacherError, match="cannot be recorded"):
+            ledger.record("b", response("x"))
+        with pytest.raises(TeacherError, match="changed under a running stage"):
+            ledger.get("a")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from chainsight.teacher.limits import KINDS, Limits, Meter, Told, told_of
+from chainsight.teacher.headers import KINDS, Told, told_of
+from chainsight.teacher.limits import Limits, Meter
 
 PER_SECOND = 1000.0
 MINUTE = 60 * PER_SECOND

@@ -11,11 +11,12 @@ from chainsight.config import DistillSection
 from chainsight.errors import TeacherError
 from chainsight.records import Example
 from chainsight.teacher.asking import Asked, Asking
-from chainsight.teacher.client import Answer, Trouble
+from chainsight.teacher.client import Answer
 from chainsight.teacher.cost import Budget
 from chainsight.teacher.endpoint import NO_KEY, Endpoint
 from chainsight.teacher.pool import Site
 from chainsight.teacher.request import Question, first
+from chainsight.teacher.troubles import Trouble
 
 GOOD: Any = {
     "choices": [{"message": {"role": "assistant", "content": "So."}}],

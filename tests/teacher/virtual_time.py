@@ -19,11 +19,14 @@ from chainsight.demo.teacher.limits import Account
 from chainsight.demo.teacher.wire import Problem
 from chainsight.records import Example
 from chainsight.teacher import asking
-from chainsight.teacher.client import Answer, Kind, Trouble, retry_after
+from chainsight.teacher.asked import Asked
+from chainsight.teacher.client import Answer
 from chainsight.teacher.cost import Budget
 from chainsight.teacher.endpoint import NO_KEY, Endpoint
+from chainsight.teacher.headers import retry_after
 from chainsight.teacher.ledger import Entry
 from chainsight.teacher.request import Question, first
+from chainsight.teacher.troubles import Kind, Trouble
 
 
 class _Jumping(selectors.DefaultSelector):
@@ -200,7 +203,7 @@ class Tally:
 class Outcome:
     """What a simulation came to."""
 
-    asked: asking.Asked
+    asked: Asked
     wires: list[Wire]
     ledger: Memory
     task: Tally

@@ -123,7 +123,8 @@ class DistillSection(Section):
     price: Price | None = None
     """For the cost of each row; none: that of `teacher_model` in the table of known prices."""
     budget_usd: Positive | None = None
-    """A ceiling: no request is sent that could pass it; none: no limit."""
+    """A ceiling: no request is sent that could pass it, no batch that is likely to; none: no
+    limit."""
     max_failed_rate: Rate = 0.05
     """Fail when a larger share of questions got no answer at all."""
     samples: Annotated[int, Field(ge=1, le=16)] = 1

@@ -9,8 +9,6 @@ from chainsight.inventory.tally import IMAGE_MAX_SIDE, RATIONALE_WORDS, Tally, t
 from chainsight.inventory.tokens import CHARACTERS_PER_TOKEN, TOKENS_PER_WORD
 
 MILLION = 1_000_000
-BATCH_FACTOR = 0.5
-"""Of the price, when answers may take a day (OpenAI's batch API)."""
 DOUBT = 0.25
 """Text tokens and the length of rationales may be so much lower or higher: a share (ours)."""
 SHOWN = {
@@ -21,9 +19,12 @@ SHOWN = {
 """Teachers of the page, the paper's first, and the sum of `Tally` that has their image tokens."""
 
 
-def cost_usd(prompt_tokens: float, completion_tokens: float, price: Price) -> float:
-    """US dollars for so many tokens."""
-    return (prompt_tokens * price.prompt + completion_tokens * price.completion) / MILLION
+def cost_usd(
+    prompt_tokens: float, completion_tokens: float, price: Price, *, batch: bool = False
+) -> float:
+    """US dollars for so many tokens; by the Batch API they cost less."""
+    whole = (prompt_tokens * price.prompt + completion_tokens * price.completion) / MILLION
+    return whole * price.batch if batch else whole
 
 
 def distillation(sources: Mapping[str, Tally]) -> dict[str, Any]:
@@ -65,5 +66,5 @@ def _estimate(teacher: str, tally: Tally) -> dict[str, Any]:
         "tokens_in": tokens_in,
         "tokens_out": tokens_out,
         "usd": usd,
-        "batch_usd": [round(cost * BATCH_FACTOR, 4) for cost in usd],
+        "batch_usd": [round(cost * known.price.batch, 4) for cost in usd],
     }

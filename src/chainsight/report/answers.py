@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from chainsight import records, stored
 from chainsight.quality.reasons import REASONS
-from chainsight.quality.tally import FILE
+from chainsight.quality.tally import FATES, FILE
 from chainsight.records import Example, Rationale
 from chainsight.report.cards import Picture, picture, spread
 
@@ -40,6 +40,11 @@ class Answers:
     """Of the stage; none when it stopped."""
     shown: Mapping[str, Sequence[SetAside]] = field(default_factory=dict)
     """By reason, in the order of `REASONS`."""
+
+    @property
+    def cost_usd(self) -> float:
+        """Of all answers, whatever became of them."""
+        return float(sum(self.told["all"][fate]["cost_usd"] for fate in FATES))
 
 
 def collect_answers(

@@ -71,6 +71,14 @@ class ReportData:
         """Stages that have not finished, in order."""
         return tuple(name for name in STAGES if name not in self.stages)
 
+    @cached_property
+    def costs(self) -> dict[str, float]:
+        """In US dollars by stage, with what a distillation that stopped has paid so far."""
+        paid = {name: stage.metrics.get("cost_usd", 0.0) for name, stage in self.stages.items()}
+        if self.answers:
+            paid.setdefault("distill", self.answers.cost_usd)
+        return paid
+
 
 def collect(
     name: str,

@@ -73,7 +73,7 @@ def _stopped(told: Told) -> str:
 
 def _headline(answers: Answers) -> str:
     every = answers.told["all"]
-    total, kept = _cost(every), every["num_kept"]
+    total, kept = answers.cost_usd, every["num_kept"]
     num_answers = sum(every[fate]["num_answers"] for fate in FATES)
     shown = [
         (number(every["num_examples"]), "questions asked"),
@@ -91,10 +91,6 @@ FATES = {
     "dropped": "set aside",
     "superseded": "set aside, asked again",
 }
-
-
-def _cost(group: Told) -> float:
-    return float(sum(group[fate]["cost_usd"] for fate in FATES))
 
 
 def _usd(cost: float) -> str:
@@ -251,15 +247,37 @@ def _remarks(answers: Answers, total: Told) -> list[str]:
         )
     if total["num_batch"]:
         lines.append(f"{number(total['num_batch'])} came by the Batch API, at its price.")
-    if metrics.get("predicted_usd"):
-        predicted, off = metrics["predicted_usd"], total["cost_usd"] / metrics["predicted_usd"] - 1
-        lines.append(f"Predicted were {_usd(predicted)}; billed was {100 * off:+.0f} %.")
-    if failed := answers.told["all"]["reasons"].get("failed"):
+    if expected := metrics.get("estimated_usd"):
+        off = answers.told["rounds"][0]["cost_usd"] / expected - 1
         lines.append(
-            f"No answer came to {number(failed)} of the questions. Whether the teacher billed "
-            "these tries is not known; they are in no figure here."
+            f"Estimated were {_usd(expected)}, without retries; it was {100 * off:+.0f} %."
         )
+    if troubles := _troubles(metrics):
+        lines.append(f"On the way: {troubles}.")
+    if failed := answers.told["all"]["reasons"].get("failed"):
+        lines.append(f"No answer came to {number(failed)} of the questions.")
     return lines
+
+
+TROUBLES = {
+    "num_limited": "{} tries were refused for their rate (HTTP 429)",
+    "num_hung": "{} were silent and cut",
+    "num_retried": "{} were repeats",
+    "num_maybe_paid": "{} ended without an answer and may have been billed all the same, for "
+    "{usd} at most, which is in no figure here",
+    "num_adopted": "{} batches of earlier or other runs were taken over",
+}
+"""Of asking, by their metric."""
+
+
+def _troubles(metrics: Mapping[str, float]) -> str:
+    usd = _usd(metrics.get("maybe_paid_usd", 0.0))
+    said = [
+        words.format(number(metrics[name]), usd=usd)
+        for name, words in TROUBLES.items()
+        if metrics.get(name)
+    ]
+    return "; ".join(said)
 
 
 def _rounds(rounds: list[Told]) -> str:

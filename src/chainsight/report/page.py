@@ -89,7 +89,7 @@ def _tiles(data: ReportData) -> str:
     from chainsight.report.plots import duration
 
     total = sum(stage.seconds for stage in data.stages.values())
-    cost = sum(stage.metrics.get("cost_usd", 0.0) for stage in data.stages.values())
+    cost = sum(data.costs.values())
     shown.append((duration(total), "stages, wall time"))
     shown.append((f"${cost:,.2f}", "cost of the teacher"))
     return tiles(shown)
@@ -204,14 +204,14 @@ def _costs(data: ReportData) -> str:
     from chainsight.report import plots
 
     seconds = {name: stage.seconds for name, stage in data.stages.items()}
-    cost = {name: stage.metrics.get("cost_usd", 0.0) for name, stage in data.stages.items()}
+    cost = data.costs
     rows = [
         [
-            name,
-            plots.duration(stage.seconds),
-            f"${cost[name]:,.4f}" if cost[name] else "-",
+            name if name in seconds else f"{name}, so far",
+            plots.duration(seconds[name]) if name in seconds else "-",
+            f"${usd:,.4f}" if usd else "-",
         ]
-        for name, stage in data.stages.items()
+        for name, usd in cost.items()
     ]
     rows.append(
         ["<b>all</b>", plots.duration(sum(seconds.values())), f"${sum(cost.values()):,.4f}"]

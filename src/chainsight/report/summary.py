@@ -13,7 +13,6 @@ def summary(data: ReportData) -> dict[str, Any]:
     `registered` (name, version, aliases, reason) once the model is registered.
     """
     seconds = {name: stage.seconds for name, stage in data.stages.items()}
-    cost = {name: stage.metrics.get("cost_usd", 0.0) for name, stage in data.stages.items()}
     return {
         "run": data.name,
         "created": data.created.isoformat(timespec="seconds"),
@@ -26,8 +25,8 @@ def summary(data: ReportData) -> dict[str, Any]:
         "metrics": {name: dict(stage.metrics) for name, stage in data.stages.items()},
         "seconds": seconds,
         "total_seconds": sum(seconds.values()),
-        "cost_usd": cost,
-        "total_cost_usd": sum(cost.values()),
+        "cost_usd": data.costs,
+        "total_cost_usd": sum(data.costs.values()),
         "missing": list(data.missing),
         "versions": dict(data.versions),
         "registered": dict(data.decision) if data.decision else None,

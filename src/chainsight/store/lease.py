@@ -101,7 +101,7 @@ def _renewed(
         while not over.wait(seconds / _RENEWALS):
             try:
                 turn.renew(clock() + seconds)
-            except StoreError as error:
+            except (StoreError, OSError) as error:
                 log.warning("a lease is not renewed, which is tried again: %s", error)
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)

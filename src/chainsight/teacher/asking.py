@@ -18,7 +18,8 @@ from typing import Any
 from chainsight.config import DistillSection
 from chainsight.context import Task
 from chainsight.errors import ChainsightError, RecordError, TeacherError
-from chainsight.teacher.client import Answer, Line, Teacher, Trouble
+from chainsight.teacher.asked import Asked
+from chainsight.teacher.client import Answer, Line, Teacher
 from chainsight.teacher.cost import Budget, price_of
 from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.ledger import Entry, Ledger
@@ -28,6 +29,7 @@ from chainsight.teacher.reply import Reply, unanswerable
 from chainsight.teacher.request import Question, payload
 from chainsight.teacher.sizing import Size, Sizer, size
 from chainsight.teacher.speed import Speed
+from chainsight.teacher.troubles import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -39,31 +41,6 @@ CONNECT_RETRIES = 3
 """At a place that has never answered."""
 
 Connect = Callable[[DistillSection, Endpoint], Line]
-
-
-@dataclass
-class Asked:
-    """What came of asking."""
-
-    num_asked: int = 0
-    """Answers that came and were recorded, those that say "never" among them."""
-    num_failed: int = 0
-    """Questions without an answer."""
-    num_unanswerable: int = 0
-    """Answers that say that the teacher will never take the request."""
-    num_retried: int = 0
-    """Tries after the first."""
-    num_limited: int = 0
-    """Tries that were answered HTTP 429."""
-    num_hung: int = 0
-    """Tries that were cut for their silence."""
-    num_maybe_paid: int = 0
-    """Tries without an answer that may have been billed."""
-    num_sent: int = 0
-    """Tries."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
 
 
 @dataclass
@@ -92,13 +69,16 @@ def ask(
     budget: Budget,
     total: int,
     task: Task,
+    sizer: Sizer | None = None,
 ) -> Asked:
-    """Ask all of them; `total` counts those answered before, too.
+    """Ask all of them; `total` counts those answered before, too, from which `sizer` has learned.
 
     Raises:
         TeacherError: why the asking stopped, and how many answers are safe.
     """
-    asking = Asking(config, endpoints, ledger=ledger, budget=budget, total=total, task=task)
+    asking = Asking(
+        config, endpoints, ledger=ledger, budget=budget, total=total, task=task, sizer=sizer
+    )
     return asyncio.run(asking.run(questions))
 
 
@@ -118,6 +98,7 @@ class Asking:
         budget: Budget,
         total: int,
         task: Task,
+        sizer: Sizer | None = None,
         connect: Connect = Teacher,
         backoff_seconds: float = BACKOFF_SECONDS,
         chance: random.Random | None = None,
@@ -125,7 +106,7 @@ class Asking:
         self._config, self._ledger, self._budget = config, ledger, budget
         self._total, self._task, self._backoff = total, task, backoff_seconds
         self._pool = Pool([Site.of(config, place, connect(config, place)) for place in endpoints])
-        self._price, self._sizer = price_of(config), Sizer(config)
+        self._price, self._sizer = price_of(config), sizer or Sizer(config)
         self._chance = chance or random.Random()  # noqa: S311 - jitter
         self._waiting: list[tuple[float, int, Job]] = []
         self._stop: ChainsightError | None = None
@@ -141,14 +122,12 @@ class Asking:
         Raises:
             TeacherError: see `ask`.
         """
-        start = self._now()
         lines = [site.line for site in self._pool.sites]
         try:
             async with asyncio.TaskGroup() as group:
                 await self._dispatch(questions, group)
         finally:
             await asyncio.gather(*(line.close() for line in lines))
-        self.asked.seconds = self._now() - start
         if self._stop:
             raise type(self._stop)(
                 f"{self._stop}. {len(self._ledger)} answers are in {self._ledger.where}: the same "
@@ -261,11 +240,7 @@ class Asking:
         reply = Reply.of(response)
         self._budget.settle(job.reserved, reply.cost_usd(self._price))
         await asyncio.to_thread(self._ledger.record, job.question.key, entry)
-        if self._budget.limit_usd is not None and not (reply.prompt_tokens or reply.error):
-            raise TeacherError(
-                f"{site.line.address}: reports no token counts, so that distill.budget_usd cannot "
-                "be kept; remove the budget to go on without one"
-            )
+        self._budget.check(reply, entry.by)
         self._sizer.learn(job.size, reply)
         self._count(reply)
         note = self._speed.note(
@@ -276,8 +251,6 @@ class Asking:
 
     def _count(self, reply: Reply) -> None:
         self.asked.num_asked += 1
-        self.asked.prompt_tokens += reply.prompt_tokens
-        self.asked.completion_tokens += reply.completion_tokens
         self._task.advance()
         if not reply.error:
             self._silence = 0
@@ -289,7 +262,7 @@ class Asking:
         self._bear(job, trouble)
         if trouble.kind == "own":
             self.asked.num_unanswerable += 1
-            job.reserved = self._budget.reserve(0.0)
+            job.reserved = self._budget.hold(0.0)
             await self._keep(site, job, unanswerable(trouble.code, trouble.message))
             self._grow_silent(site.line.address, trouble.message)
         elif self._stop is None and self._tries_again(site, job, trouble):
@@ -301,17 +274,17 @@ class Asking:
 
     def _bear(self, job: Job, trouble: Trouble) -> None:
         """Count a try without an answer, and what it may have cost."""
-        if trouble.maybe_paid:
+        if trouble.means.maybe_paid:
             self._budget.lose(job.reserved)
         else:
             self._budget.release(job.reserved)
         job.attempts += 1
-        job.tries += trouble.kind not in ("limited", "closed")
+        job.tries += trouble.means.is_try
         job.num_cut += trouble.kind == "silent"
         job.num_unreached += trouble.kind == "unreachable"
         self.asked.num_limited += trouble.kind == "limited"
         self.asked.num_hung += trouble.kind == "silent"
-        self.asked.num_maybe_paid += trouble.maybe_paid
+        self.asked.num_maybe_paid += trouble.means.maybe_paid
 
     def _tries_again(self, site: Site, job: Job, trouble: Trouble) -> bool:
         """Whether the question is to be asked again.
@@ -332,7 +305,7 @@ class Asking:
             return True
         longest = self._config.timeout_seconds * (most + 1)
         in_time = self._now() - job.born < longest
-        return job.tries <= most and in_time and not trouble.final
+        return job.tries <= most and in_time and not trouble.means.final
 
     def _queue(self, job: Job, *, quick: bool) -> None:
         """Full jitter, ever longer; `quick`: but not longer, as nobody may be there."""

@@ -9,8 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import openai
@@ -18,42 +17,14 @@ import openai
 from chainsight.config import DistillSection
 from chainsight.teacher.connection import connect
 from chainsight.teacher.endpoint import Endpoint
-from chainsight.teacher.reply import CONTENT_CODES
+from chainsight.teacher.headers import retry_after
+from chainsight.teacher.troubles import Trouble, kind_of
 
 LONGEST_PAUSE_SECONDS = 600.0
 """A teacher that wants a longer rest than this is asked again by a later run."""
 LONGEST_QUOTE = 300
-PASSING_STATUS = frozenset({408, 409, 425})
-OVERLOADED_STATUS = frozenset({503, 529})
-OWN_CODES = frozenset(
-    {
-        *CONTENT_CODES, "context_length_exceeded", "string_above_max_length", "invalid_prompt",
-        "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_mode",
-        "image_parse_error", "image_too_large", "image_too_small", "image_file_too_large",
-        "empty_image_file", "unsupported_image_media_type",
-    }
-)  # fmt: skip
-"""What is wrong with one request and not with how all are asked (codes of OpenAI and Azure)."""
 RAW = {"Content-Type": "application/json", "X-Stainless-Raw-Response": "true"}
 """The body is encoded already, and the answer is wanted as it came."""
-
-Kind = Literal[
-    "limited",
-    "overloaded",
-    "failed",
-    "silent",
-    "broken",
-    "garbled",
-    "unreachable",
-    "own",
-    "refused",
-    "closed",
-]
-"""Why there is no answer: HTTP 429; 503 and 529; other 5xx; cut for silence; a connection that
-broke after the request was sent; an answer that is no chat completion; no connection; a request
-that the teacher will never take, for a reason of its own; any other 4xx; and a place where nobody
-gets an answer (no key, no money, no such model)."""
-MAYBE_PAID: tuple[Kind, ...] = ("silent", "broken", "garbled")
 
 
 @dataclass(frozen=True)
@@ -62,28 +33,6 @@ class Answer:
 
     response: dict[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Why a try gave no answer, and how long the teacher wants to rest."""
-
-    kind: Kind
-    message: str
-    code: str = ""
-    """The teacher's, for kind `own`."""
-    pause_seconds: float | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def maybe_paid(self) -> bool:
-        """Whether the teacher may have worked, and charge for it."""
-        return self.kind in MAYBE_PAID
-
-    @property
-    def final(self) -> bool:
-        """Another try would end the same way."""
-        return self.kind in ("own", "refused")
 
 
 class Line(Protocol):
@@ -185,33 +134,8 @@ class Teacher:
         return ""
 
 
-def kind_of(status: int, code: str | None) -> Kind:
-    """What an HTTP error means for the request that got it."""
-    if status == 429:
-        return "limited"
-    if status in OVERLOADED_STATUS:
-        return "overloaded"
-    if status in PASSING_STATUS or status >= 500:
-        return "failed"
-    return "own" if code in OWN_CODES else "refused"
-
-
 def _said(error: openai.APIStatusError) -> str:
     """The teacher's words, without what the client puts around them."""
     body = error.body
     message = body.get("message") if isinstance(body, dict) else None
     return message if isinstance(message, str) else error.message
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds of rest that the teacher asks for: `retry-after-ms`, seconds, or an HTTP date."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) * scale)
-        except (KeyError, ValueError):
-            continue
-    try:
-        until = parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from chainsight.config import DistillSection, Price
 from chainsight.errors import ConfigError, TeacherError
 from chainsight.inventory.pricelist import listed
+from chainsight.teacher.reply import Reply
 
 FREE = Price(prompt=0.0, completion=0.0)
 ROUNDING = 1e-12
@@ -101,6 +102,18 @@ class Budget:
         """A reserved request was answered, for this much."""
         self.release(reserved)
         self.add(actual)
+
+    def check(self, reply: Reply, by: str) -> None:
+        """Look whether the answer of the place `by` can be counted.
+
+        Raises:
+            TeacherError: there is a limit, and it does not say what it costs.
+        """
+        if self.limit_usd is not None and not (reply.prompt_tokens or reply.error):
+            raise TeacherError(
+                f"{by}: reports no token counts, so that distill.budget_usd cannot be kept; "
+                "remove the budget to go on without one"
+            )
 
     def release(self, reserved: float) -> None:
         """A reserved request cost nothing: it was not sent, or refused."""

@@ -166,8 +166,9 @@ def _most(config: DistillSection, survey: Survey, price: Price) -> float:
     """An answer to a retry is as long; what it is asked is the same."""
     all_of_them = survey.sizer.most(Size(survey.image_tokens, survey.text_tokens, 0))
     longest = config.max_tokens * config.samples * survey.num_open
-    cost = prices.cost_usd(all_of_them.prompt_tokens, longest, price)
-    return cost * (1 + config.retries) * (price.batch if config.mode == "batch" else 1.0)
+    by_batch = config.mode == "batch"
+    cost = prices.cost_usd(all_of_them.prompt_tokens, longest, price, batch=by_batch)
+    return cost * (1 + config.retries)
 
 
 def _files(config: DistillSection, survey: Survey) -> int:

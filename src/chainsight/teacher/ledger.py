@@ -146,7 +146,10 @@ class Ledger:
         if key not in self._places:
             return None
         segment, start, length = self._places[key]
-        entry = segment.read(start, length)
+        try:
+            entry = segment.read(start, length)
+        except FileNotFoundError:
+            entry = None
         if entry is None:
             raise TeacherError(f"{segment.path}: changed under a running stage; run again")
         return Entry.from_json(entry)
@@ -238,7 +241,8 @@ class Ledger:
             return True
 
     def _put(self, segment: Segment) -> None:
-        writer, path, size = self._writer, segment.path, segment.end
+        path, size = segment.path, segment.end
+        writer = self._writer  # read after the size: a segment that has one has its writer
         is_copy = path.parent != self._folder
         if is_copy or self._shelved is None or not self._shelved.lacks(path, size):
             return

@@ -12,14 +12,11 @@ Nothing here knows a clock: `now` is in seconds, from anywhere.
 """
 
 import math
-import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-Kind = Literal["requests", "tokens"]
-KINDS: tuple[Kind, ...] = ("requests", "tokens")
+from chainsight.teacher.headers import KINDS, Kind, Told, told_of
 
 MARGIN = 0.05
 """Of the bucket that is left in it, against what is not yet known of others and of charges."""
@@ -44,7 +41,6 @@ REFUSED_FACTOR = 1.15
 FORGET = 0.98
 """... and so much less after every `FORGET_AFTER` requests without one."""
 FORGET_AFTER = 50
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
@@ -56,17 +52,6 @@ class Mark:
     """Predicted."""
     taken: float
     """Sum of all that was predicted so far, this request's among it."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """What an answer's headers say of one limit."""
-
-    limit: float
-    """A minute."""
-    remaining: float | None
-    reset_seconds: float | None
-    """Until the bucket is full."""
 
 
 class Meter:
@@ -276,32 +261,3 @@ class Limits:
             found = None if meter.is_ours else told_of(kind, headers)
             if found:
                 meter.told(found, mark, now)
-
-
-def told_of(kind: Kind, headers: Mapping[str, str]) -> Told | None:
-    """What OpenAI's headers, which Azure and gateways send too, say of a limit; None: nothing."""
-    limit = _number(headers.get(f"x-ratelimit-limit-{kind}"))
-    if not limit:
-        return None
-    return Told(
-        limit,
-        _number(headers.get(f"x-ratelimit-remaining-{kind}")),
-        _duration(headers.get(f"x-ratelimit-reset-{kind}", "")),
-    )
-
-
-def _number(text: str | None) -> float | None:
-    """A count; some gateways send -1 for "no limit"."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value < float("inf") else None
-
-
-def _duration(text: str) -> float | None:
-    """Seconds of Go's `6m0s`, `1.5s`, `12ms`; a bare number may be anything, and is nothing."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return sum(float(number) * SECONDS[unit] for number, unit in parts)

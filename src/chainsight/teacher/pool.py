@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from chainsight.config import DistillSection
 from chainsight.errors import TeacherError
-from chainsight.teacher.client import Answer, Line, Trouble
+from chainsight.teacher.client import Answer, Line
 from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.limits import Limits, Ticket
 from chainsight.teacher.pace import Pace
 from chainsight.teacher.patience import Patience
+from chainsight.teacher.troubles import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,7 @@ class Site:
             if not self.limits.known:
                 self.pace.overloaded(now, self.patience.typical, certain=True)
                 self.rest_until = max(self.rest_until, now + REST * self.patience.typical)
-        if trouble.kind in ("limited", "unreachable"):
-            return self.limits.give_back(ticket)
-        return ticket
+        return ticket if trouble.means.is_counted else self.limits.give_back(ticket)
 
     def _speed_up(self, now: float) -> None:
         self.pace.answered(now, self.in_flight)
@@ -150,7 +149,3 @@ class Pool:
         allowed = [site.limits.tokens_per_minute for site in self._sites]
         known = [limit for limit in allowed if limit is not None]
         return sum(known) if len(known) == len(allowed) else None
-
-    async def close(self) -> None:
-        for site in self._sites:
-            await site.line.close()

@@ -81,8 +81,7 @@ class Reply:
 
     def cost_usd(self, price: Price, *, batch: bool = False) -> float:
         """What this answer was billed; a batch's is cheaper."""
-        whole = cost_usd(self.prompt_tokens, self.completion_tokens, price)
-        return whole * price.batch if batch else whole
+        return cost_usd(self.prompt_tokens, self.completion_tokens, price, batch=batch)
 
 
 def _text(content: Any) -> str:

@@ -1,23 +1,26 @@
 """The questions about all examples, round by round: one about each, then retries about some."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 
 from chainsight.config import DistillSection
-from chainsight.context import Context, Turn
+from chainsight.context import Claim, Context, Turn
 from chainsight.errors import RecordError
 from chainsight.records import Example
 from chainsight.teacher import asking, batches
+from chainsight.teacher.asked import Asked
 from chainsight.teacher.cost import Budget, budget_of, price_of
 from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.estimate import estimate
 from chainsight.teacher.ledger import Entry, Ledger
 from chainsight.teacher.reply import Reply
 from chainsight.teacher.request import Question, Variant, first, request_key
+from chainsight.teacher.sizing import Sizer
 from chainsight.teacher.survey import Survey
-from chainsight.teacher.turns import turn
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +49,11 @@ class Rounds:
         self._total = total
         self._rounds: list[list[str]] = []
         """Of each round a request for each example, `NOT_SENT` where there is none."""
-        self._num_asked = 0
+        self._asked = Asked()
+        self._lost = (0.0, 0)
+        """Dollars and tries of this execution that may have been billed and brought no answer."""
         self._forecast: dict[str, float] = {}
+        self._sizer = Sizer(config)
 
     def look(self, sample: int = 0) -> Survey:
         """Read all questions once: their addresses, and what they take.
@@ -63,11 +69,11 @@ class Rounds:
                 mine = not key or shard.has(int(key[:8], 16))
                 keys.append(survey.add(key, example) if mine else NOT_SENT)
                 task.advance()
-        self._rounds = [keys]
+        self._rounds, self._sizer = [keys], survey.sizer
         return survey
 
     def probe(self, endpoints: Sequence[Endpoint], survey: Survey) -> int:
-        """Ask the sample of `survey`, which learns from the answers; return its size.
+        """Ask the sample of `survey`, whose predictions learn from the answers; return its size.
 
         Raises:
             TeacherError: why the asking stopped.
@@ -76,7 +82,7 @@ class Rounds:
         own = [key if key in chosen else NOT_SENT for key in self._rounds[0]]
         self._ask_open(endpoints, own, first(self._config))
         for key in chosen:
-            survey.learn(key)
+            survey.close(key)
         return len(chosen)
 
     def ask(self, endpoints: Sequence[Endpoint], again: Callable[[Example, Entry], bool]) -> None:
@@ -98,12 +104,13 @@ class Rounds:
             self._ask_open(endpoints, keys, retry)
 
     def counts(self) -> dict[str, float]:
-        """How many answers were asked for now, how many came from elsewhere or before, and what
-        was expected."""
-        answered = sum(key in self._ledger for key in set(chain(*self._rounds)))
+        """What came of asking now, how many answers came from elsewhere or before, and what was
+        expected."""
+        answered = sum(key in self._ledger for key in self._requests())
         return {
-            "num_asked": float(self._num_asked),
-            "num_from_ledger": float(answered - self._num_asked),
+            **self._asked.metrics(),
+            "num_from_ledger": float(answered - self._asked.num_asked),
+            "maybe_paid_usd": self._lost[0],
             **self._forecast,
         }
 
@@ -140,12 +147,12 @@ class Rounds:
         if all(key in ledger for key in requests):
             return
         title = f"distill, retry {variant.number}" if variant.number else "distill"
-        with turn(context.claim, ledger, requests) as mine:
+        with _turn(context.claim, ledger, requests) as mine:
             known = sum(key in ledger for key in requests)
             budget = self._budget()
             with context.progress.task(title, len(requests), "question", done=known) as task:
                 if config.mode == "batch":
-                    asked: asking.Asked = batches.ask(
+                    asked = batches.ask(
                         config,
                         endpoints[0],
                         ledger,
@@ -154,27 +161,40 @@ class Rounds:
                         folder=self._folder,
                         shelf=context.shelf,
                         task=task,
+                        sizer=self._sizer,
+                        wanted=requests,
                     )
                 else:
+                    still_open = {key for key in requests if key not in ledger}
+                    batches.refuse_waiting(still_open, self._folder, context.shelf)
                     asked = asking.ask(
                         config,
                         tuple(endpoints),
                         ledger,
                         self._open_questions(keys, variant, mine),
                         budget=budget,
-                        total=len(keys),
+                        total=budget.num_questions,
                         task=task,
+                        sizer=self._sizer,
                     )
-        self._num_asked += asked.num_asked
+        self._asked += asked
+        self._lost = budget.lost_usd, budget.num_lost
 
     def _budget(self) -> Budget:
-        """The budget less what the recorded answers to all these questions have cost."""
-        budget = budget_of(self._config, len(self._rounds[0]))
-        for key in dict.fromkeys(chain(*self._rounds)):
+        """The budget less what the recorded answers to all these questions have cost, and what
+        the rounds before have lost."""
+        requests = self._requests()
+        budget = budget_of(self._config, len(requests))
+        budget.lost_usd, budget.num_lost = self._lost
+        for key in requests:
             if entry := self._ledger.get(key):
                 reply = Reply.of(entry.response)
                 budget.add(reply.cost_usd(price_of(self._config), batch=entry.batch))
         return budget
+
+    def _requests(self) -> list[str]:
+        """The different requests of all rounds so far."""
+        return [key for key in dict.fromkeys(chain(*self._rounds)) if key != NOT_SENT]
 
     def _open_questions(
         self, keys: Sequence[str], variant: Variant, mine: Turn
@@ -186,3 +206,19 @@ class Rounds:
                 mine.check()
                 taken.add(key)
                 yield Question(key, example, variant)
+
+
+@contextmanager
+def _turn(claim: Claim, ledger: Ledger, keys: Collection[str]) -> Iterator[Turn]:
+    """Be the one process that asks `keys`, all of them, answered or not; the others wait.
+
+    Within, the ledger knows what a process before has recorded; afterwards, the shelf has what
+    was recorded within. So who waited asks only what a dead holder had not put there yet.
+    """
+    questions = sha256("\n".join(sorted(keys)).encode()).hexdigest()
+    with claim(f"asking/{questions[:16]}", lasting=True) as mine:
+        ledger.refresh()
+        try:
+            yield mine
+        finally:
+            ledger.flush()

@@ -165,6 +165,7 @@ class Writer:
             end = self.segment.end
             try:
                 _sync(self._descriptor)
+                self.segment.path.stat()  # a deleted file takes all that is written into it
             except OSError as error:
                 self._failure = error
                 raise

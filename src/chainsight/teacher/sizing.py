@@ -59,8 +59,7 @@ class Size:
 
     def cost_usd(self, price: Price, *, batch: bool = False) -> float:
         """What it is billed; a batch's is cheaper."""
-        whole = prices.cost_usd(self.prompt_tokens, self.completion_tokens, price)
-        return whole * price.batch if batch else whole
+        return prices.cost_usd(self.prompt_tokens, self.completion_tokens, price, batch=batch)
 
 
 @dataclass(frozen=True)

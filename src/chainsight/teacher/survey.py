@@ -102,7 +102,7 @@ class Survey:
             order += list(zip(places, keys, strict=True))
         return [key for _, key in sorted(order)[: self._sample]]
 
-    def learn(self, key: str) -> None:
+    def close(self, key: str) -> None:
         """Move a question that was chosen to those that are answered, if it is."""
         entry = self._ledger.get(key)
         if entry is None:
@@ -112,4 +112,3 @@ class Survey:
         self.image_tokens -= asked.image_tokens
         self.text_tokens -= asked.text_tokens
         self._count(entry)
-        self.sizer.learn(asked, Reply.of(entry.response))

@@ -16,7 +16,7 @@ from chainsight.errors import ChainsightError
 from chainsight.records import Example
 from chainsight.store import LocalStore
 from chainsight.teacher import batches
-from chainsight.teacher.batches import Asked
+from chainsight.teacher.asked import Asked
 from chainsight.teacher.cost import budget_of, price_of
 from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.ledger import open_ledger

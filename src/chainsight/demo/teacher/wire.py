@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 LARGEST_BODY = 600 * 2**20
-LARGEST_HEAD = 2**16
 READ_AHEAD = 2**20
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>"
 

@@ -14,6 +14,7 @@ Questions of a batch that is announced and not ended are never asked again: whoe
 an id looks at the API for the run key, and goes on from where its owner died (`asking`).
 """
 
-from chainsight.teacher.batches.asking import Asked, ask
+from chainsight.teacher.batches.asking import ask
+from chainsight.teacher.batches.waiting import refuse_waiting
 
-__all__ = ["Asked", "ask"]
+__all__ = ["ask", "refuse_waiting"]

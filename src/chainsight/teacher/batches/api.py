@@ -20,9 +20,11 @@ import openai
 from chainsight.config import DistillSection
 from chainsight.errors import TeacherError
 from chainsight.teacher.batches.failures import OUT_OF_MONEY, unpaid
-from chainsight.teacher.client import LONGEST_QUOTE, kind_of, retry_after
+from chainsight.teacher.client import LONGEST_QUOTE
 from chainsight.teacher.connection import chat_path, connect
 from chainsight.teacher.endpoint import Endpoint
+from chainsight.teacher.headers import retry_after
+from chainsight.teacher.troubles import MEANINGS, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -143,12 +145,8 @@ class Api:
 
         return await self._steadily(find)
 
-    async def lines(self, file_id: str) -> AsyncIterator[bytes]:
-        """The lines of a result file, as they come.
-
-        Raises:
-            GoneError: it was deleted.
-        """
+    async def _lines(self, file_id: str) -> AsyncIterator[bytes]:
+        """The lines of a result file, as they come."""
         # Not the client's own lines: those end at U+2028 too, which an answer may have in it.
         rest = b""
         content = self._client.files.with_streaming_response.content(file_id)
@@ -168,7 +166,7 @@ class Api:
         """
 
         async def read() -> None:
-            async for line in self.lines(file_id):
+            async for line in self._lines(file_id):
                 if line.strip():
                     take(line)
 
@@ -262,8 +260,8 @@ class Api:
         if not isinstance(error, openai.APIStatusError):
             return jitter
         self._reached = True
-        passes = kind_of(error.status_code, error.code) not in ("own", "refused")
-        if not passes or error.status_code in NO_BATCHES or error.code in OUT_OF_MONEY:
+        is_final = MEANINGS[kind_of(error.status_code, error.code)].final
+        if is_final or error.status_code in NO_BATCHES or error.code in OUT_OF_MONEY:
             self._refuse(error)
         return retry_after(error.response.headers, datetime.now(UTC)) or jitter
 

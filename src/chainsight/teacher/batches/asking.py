@@ -5,8 +5,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Set
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from chainsight.config import DistillSection
 from chainsight.context import Shelf, Task
 from chainsight.errors import ChainsightError, RecordError, TeacherError
 from chainsight.store import LocalStore
-from chainsight.teacher import asking
+from chainsight.teacher.asked import Asked
 from chainsight.teacher.batches import rows
 from chainsight.teacher.batches.api import Api, GoneError, State
 from chainsight.teacher.batches.creating import Creator
@@ -34,19 +33,9 @@ from chainsight.teacher.cost import Budget
 from chainsight.teacher.endpoint import Endpoint
 from chainsight.teacher.ledger import Entry, Ledger
 from chainsight.teacher.request import Question, body
-from chainsight.teacher.sizing import size
+from chainsight.teacher.sizing import Sizer, size
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Asked(asking.Asked):
-    """What came of asking; `num_retried` counts questions that were put into one more batch."""
-
-    num_batches: int = 0
-    """Created here."""
-    num_adopted: int = 0
-    """Found, as an earlier or another run had created them."""
 
 
 def ask(
@@ -59,11 +48,16 @@ def ask(
     folder: Path,
     shelf: Shelf | None,
     task: Task,
+    sizer: Sizer | None = None,
+    wanted: Set[str] = frozenset(),
 ) -> Asked:
     """Ask what `questions` gives, and wait until all of it is answered or given up.
 
     `questions` is called again for those that a batch left without an answer. `folder` is the
     teacher's in the ledger: it names the teacher, and has the intents where there is no shelf.
+    `sizer` has learned from the answers of before.
+    `wanted` has the keys of all questions: an earlier run's batch may have ended before `questions`
+    comes to what is in it, and its answers are to be counted, by the budget too.
 
     Raises:
         TeacherError: why the asking stopped, and how many answers are safe.
@@ -72,11 +66,27 @@ def ask(
         log.warning("distill.mode batch asks distill.teacher alone; distill.also is left out")
     folder.mkdir(parents=True, exist_ok=True)
     intents = Intents(shelf or LocalStore(folder), folder.name)
+    purse = Purse(config, budget, sizer or Sizer(config))
     batching = Batching(
-        config, endpoint, ledger, intents=intents, budget=budget, folder=folder, task=task
+        config,
+        endpoint,
+        ledger,
+        intents=intents,
+        purse=purse,
+        folder=folder,
+        task=task,
+        wanted=wanted,
     )
     try:
         asyncio.run(batching.run(questions))
+    except (KeyboardInterrupt, SystemExit):
+        if batching.num_waiting:
+            log.warning(
+                "stopped here, but %d batches go on at the API and will be billed: the same "
+                "command takes in their answers",
+                batching.num_waiting,
+            )
+        raise
     except ChainsightError as error:
         raise type(error)(
             f"{error}. {len(ledger)} answers are in {ledger.where}, {batching.num_waiting} batches "
@@ -95,13 +105,15 @@ class Batching:
         ledger: Ledger,
         *,
         intents: Intents,
-        budget: Budget,
+        purse: Purse,
         folder: Path,
         task: Task,
+        wanted: Set[str],
     ) -> None:
+        self._wanted = wanted
         self._config, self._endpoint, self._ledger = config, endpoint, ledger
         self._intents, self._folder = intents, folder
-        self._purse, self._teller = Purse(config, budget), Teller(task)
+        self._purse, self._teller = purse, Teller(task)
         self._api = Api(config, endpoint)
         self._model = endpoint.model or config.teacher_model
         self._poll = config.batch.poll_seconds
@@ -131,7 +143,6 @@ class Batching:
         Raises:
             TeacherError: no Batch API, no money, a key or a file that is refused.
         """
-        started = time.monotonic()
         async with self._api:
             await self._api.check()
             while self._is_again:
@@ -145,7 +156,6 @@ class Batching:
                 while not cutter.is_done or self.num_waiting:
                     await self._step(cutter)
         self.asked.num_batches = self._creator.num_created
-        self.asked.seconds = time.monotonic() - started
 
     async def _step(self, cutter: Cutter) -> None:
         if time.monotonic() - self._looked >= self._poll:
@@ -213,9 +223,10 @@ class Batching:
         batch = self._config.batch
         tokens = self._queue.room(self._flights.values())
         limits = Limits(batch.max_requests, int(batch.max_mb * MEGABYTE), tokens)
-        with self._intents.cutting():
+        with self._intents.cutting() as turn:
             self._sight()
             cut = cutter.cut(limits)
+            turn.check()
             flight = self._announce(cut) if cut else None
         if cutter.unaffordable:
             self._wait_for_money(cutter.unaffordable)
@@ -347,14 +358,12 @@ class Batching:
     def _settle(self, flight: Flight, key: str, entry: Entry) -> None:
         """Count an answer that this run wanted."""
         stake = flight.stakes.pop(key, None)
-        if stake is None:
+        if stake is None and key not in self._wanted:
             return
-        reply = self._purse.settle(stake, entry)
+        reply = self._purse.settle(stake, entry) if stake else self._purse.pay(entry)
         self._teller.settled(flight)
         self.asked.num_asked += 1
         self.asked.num_unanswerable += bool(reply.error)
-        self.asked.prompt_tokens += reply.prompt_tokens
-        self.asked.completion_tokens += reply.completion_tokens
 
     def _end(self, flight: Flight, why: str) -> None:
         self._intents.end(flight.intent.run_key, why)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
-from chainsight.context import Shelf
+from chainsight.context import Shelf, Turn
 from chainsight.store.lease import held, is_gone
 
 TAKE_OVER_SECONDS = 1800.0
@@ -84,7 +84,7 @@ class Intents:
         self._ended: set[str] = set()
         self.open: dict[str, Intent] = {}
 
-    def cutting(self) -> AbstractContextManager[object]:
+    def cutting(self) -> AbstractContextManager[Turn]:
         """Alone among all processes: who cuts sees every intent of those before."""
         return held(self._shelf, f"{self._prefix}/cutting", lasting=True)
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from chainsight.config import DistillSection
-from chainsight.errors import TeacherError
 from chainsight.teacher.cost import Budget, price_of
 from chainsight.teacher.ledger import Entry
 from chainsight.teacher.reply import Reply
@@ -21,8 +20,8 @@ class Stake:
 class Purse:
     """Sets aside what answers will cost at the price of batches, and learns it from them."""
 
-    def __init__(self, config: DistillSection, budget: Budget) -> None:
-        self._budget, self._price, self._sizer = budget, price_of(config), Sizer(config)
+    def __init__(self, config: DistillSection, budget: Budget, sizer: Sizer) -> None:
+        self._budget, self._price, self._sizer = budget, price_of(config), sizer
 
     def afford(self, asked: Size) -> Stake | None:
         """Set money aside for a question, if there is as much."""
@@ -47,14 +46,24 @@ class Purse:
         Raises:
             TeacherError: it does not say what it costs.
         """
-        reply = Reply.of(entry.response)
-        if self._budget.limit_usd is not None and not (reply.prompt_tokens or reply.error):
-            raise TeacherError(
-                f"{entry.by}: reports no token counts, so that distill.budget_usd cannot be kept; "
-                "remove the budget to go on without one"
-            )
+        reply = self._reply(entry)
         self._budget.settle(stake.usd, reply.cost_usd(self._price, batch=entry.batch))
         self._sizer.learn(stake.size, reply)
+        return reply
+
+    def pay(self, entry: Entry) -> Reply:
+        """Pay for an answer for which nothing was set aside.
+
+        Raises:
+            TeacherError: it does not say what it costs.
+        """
+        reply = self._reply(entry)
+        self._budget.add(reply.cost_usd(self._price, batch=entry.batch))
+        return reply
+
+    def _reply(self, entry: Entry) -> Reply:
+        reply = Reply.of(entry.response)
+        self._budget.check(reply, entry.by)
         return reply
 
     def release(self, stake: Stake) -> None:

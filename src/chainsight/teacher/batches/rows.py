@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chainsight.teacher.batches.failures import OUT_OF_MONEY
-from chainsight.teacher.client import Kind, kind_of
 from chainsight.teacher.reply import unanswerable
+from chainsight.teacher.troubles import MEANINGS, Kind, kind_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def _without_answer(key: str, status: int, code: str, message: str) -> Row:
     kind: Kind = kind_of(status, code) if status >= 400 else "failed"
     if kind == "own":
         return Row(key, unanswerable(code, message))
-    return Row(key, None, said, is_final=kind == "refused")
+    return Row(key, None, said, is_final=MEANINGS[kind].final)
 
 
 def _is_completion(body: Any) -> bool:

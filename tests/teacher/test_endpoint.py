@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chainsight.config import DistillSection
+from chainsight.config.section import validate
 from chainsight.errors import ConfigError
 from chainsight.teacher.endpoint import resolve
 from chainsight.teacher.keys import NO_KEY, MissingKeyError
@@ -122,3 +124,17 @@ def test_an_entry_of_the_pods_secret_is_the_key_that_has_its_name(tmp_path: Path
 def test_the_environment_has_the_last_word_over_the_pods_secret(tmp_path: Path) -> None:
     (tmp_path / "OPENAI_API_KEY").write_text("sk-mounted")
     assert resolve(DistillSection(), {"OPENAI_API_KEY": KEY}, mounted=tmp_path)[0].key == KEY
+
+
+PASTED = "sk-pasted-0123456789"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"api_key_env": PASTED}, {"also": [{"teacher": "openai", "api_key_env": PASTED}]}]
+)
+def test_a_key_in_place_of_its_variables_name_is_refused_and_not_repeated(
+    settings: dict[str, Any],
+) -> None:
+    with pytest.raises(ConfigError, match="that is a key") as caught:
+        validate(DistillSection, settings, "distill")
+    assert PASTED not in str(caught.value)

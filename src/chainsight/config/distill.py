@@ -2,15 +2,30 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from chainsight.config.section import Count, NonNegative, Positive, Rate, Section
+from chainsight.config.section import UNTOLD, Count, NonNegative, Positive, Rate, Section
 
 TEACHERS = ("openai", "scripted", "published")
 """Teachers that are no address."""
 REASONING = ("o1", "o3", "o4", "gpt-5")
 """How the names of OpenAI's reasoning models begin (2026-11)."""
 Teacher = Annotated[str, Field(min_length=1)]
+
+
+def _no_key(name: str) -> str:
+    """Refuse a key where its variable's name is to be, and do not repeat it."""
+    if name.startswith("sk-"):
+        raise PydanticCustomError(
+            UNTOLD,
+            "that is a key, and a configuration is stored and logged; put the key into an "
+            "environment variable, and that variable's name here",
+        )
+    return name
+
+
+Variable = Annotated[str, AfterValidator(_no_key)]
 
 
 class Price(Section):
@@ -31,7 +46,7 @@ class Place(Section):
     """`openai` or a base URL."""
     teacher_model: str | None = None
     """The teacher's name there (at Azure: the deployment); none: `distill.teacher_model`."""
-    api_key_env: str | None = None
+    api_key_env: Variable | None = None
     """Environment variable that holds the key for it; none: the teacher's key where the host is the
     teacher's, else no key."""
     api_key_file: str | None = None
@@ -83,7 +98,7 @@ class DistillSection(Section):
     the examples bring along; nobody is asked) or a base URL that ends in /v1."""
     teacher_model: str = "gpt-4o-2024-05-13"
     """The teacher's name at its endpoint (the paper used this one)."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: Variable = "OPENAI_API_KEY"
     """Environment variable that holds the key (in a pod: entry of the teacher's secret); the key
     itself is never stored."""
     api_key_file: str | None = None

@@ -18,6 +18,10 @@ PromptStyle = Literal["paper", "lmms_eval", "vlmevalkit"]
 """Whose words a model is asked in (`chainsight.prompts.styles`)."""
 
 
+UNTOLD = "untold"
+"""Type of a problem whose input is not to be repeated."""
+
+
 class Section(BaseModel):
     """A closed part of the configuration: an unknown key is an error."""
 
@@ -59,7 +63,7 @@ def _explain(section: type[Section], problem: Any) -> str:
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"  {key}: unknown key; {hint}"
     message = problem["msg"].removeprefix("Value error, ") + _near(problem)
-    found = "" if problem["type"] == "missing" else f" (found {problem['input']!r})"
+    found = "" if problem["type"] in ("missing", UNTOLD) else f" (found {problem['input']!r})"
     return f"  {key}: {message}{found}"
 
 

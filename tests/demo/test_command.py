@@ -33,7 +33,13 @@ def test_a_served_teacher_keeps_its_bill_when_callers_go(
     question: Callable[..., Any], client: Callable[..., Any]
 ) -> None:
     options = ("--tokens-per-minute", "5000", "--latency", "0.01", "--fault", "http_500=0")
-    process = subprocess.Popen((*COMMAND, *options), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        (*COMMAND, *options),
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job, which tests may be, leaves SIGINT ignored to its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     try:
         assert process.stderr
         url = next(word for word in process.stderr.readline().split() if word.startswith("http"))

@@ -103,6 +103,8 @@ class Estimate:
             return f"{self.num_open:,} questions to ask, at a price that is not known"
         span = f"${self.usd.likely:,.2f} (${self.usd.low:,.2f} to ${self.usd.high:,.2f})"
         told = f"{self.num_open:,} questions to ask, about {span}"
+        if not self.num_learned:
+            told += ", a guess before the first answers"
         if self.num_answered:
             told += f"; {self.num_answered:,} are answered, for ${self.spent_usd:,.2f}"
         return told

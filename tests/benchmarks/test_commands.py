@@ -7,7 +7,13 @@ import pytest
 from benchmarks import cpu, gpu
 
 
-@pytest.mark.parametrize("suite", list(cpu.SUITES))
+@pytest.mark.parametrize(
+    "suite",
+    [
+        pytest.param(suite, marks=pytest.mark.slow if suite == "evaluate" else ())
+        for suite in cpu.SUITES
+    ],
+)
 def test_each_suite_runs_on_a_cpu_and_its_sides_agree(suite, tmp_path):
     assert cpu.main(["--quick", "--only", suite, "--folder", str(tmp_path)]) == 0
     cases = json.loads((tmp_path / "cpu.json").read_text())["cases"]

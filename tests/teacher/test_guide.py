@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from chainsight.config import DistillSection
+from chainsight.teacher.asked import TOLD
 from chainsight.teacher.endpoint import resolve
 
 GUIDE = (Path(__file__).parents[2] / "docs/distill.md").read_text(encoding="utf-8")
@@ -36,8 +37,8 @@ def test_the_guide_shows_every_kind_of_place() -> None:
 
 
 def test_the_guide_names_settings_that_there_are() -> None:
-    """In backticks, with an underscore: settings, but for these."""
-    others = {"http_500", "max_completion_tokens"}
+    """In backticks, with an underscore: settings and metrics, but for these."""
+    others = {"http_500", "max_completion_tokens", "maybe_paid_usd", *TOLD}
     known = set(re.findall(r'"(\w+)":', str(DistillSection.model_json_schema()).replace("'", '"')))
     named = set(re.findall(r"`(?:distill\.|filter\.|batch\.)?([a-z]+_[a-z_]+)`", GUIDE))
     assert named - others <= known

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,6 @@ from paying import Distilling, billed_for, finished
 from chainsight.teacher.ledger import SHELVED_ROWS
 
 LATENCY_SECONDS = 0.02
-BUCKET = "s3://chainsight/runs"
 ALL = bool(os.environ.get("CHAINSIGHT_PROVE_ALL"))
 LARGE = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -42,6 +42,11 @@ def teacher(root: Path, latency_seconds: float = LATENCY_SECONDS) -> Iterator[st
             yield process.stdout.readline().strip()
         finally:
             process.terminate()
+
+
+def own_prefix() -> str:
+    """A store of the test's own: all of moto's servers in a process have the same objects."""
+    return f"s3://chainsight/{uuid.uuid4().hex}"
 
 
 @dataclass
@@ -123,7 +128,7 @@ def test_a_kill_costs_at_most_the_requests_in_flight(tmp_path: Path, concurrency
 def test_a_lost_pod_costs_the_requests_in_flight_and_what_was_not_shelved_yet(
     tmp_path: Path, s3: dict[str, str], where: str, number: int, kills: int, concurrency: int
 ) -> None:
-    uri = str(tmp_path / "store") if where == "folder" else BUCKET
+    uri = str(tmp_path / "store") if where == "folder" else own_prefix()
     with teacher(tmp_path) as url:
         place = Distilling(tmp_path, number, url, uri, s3)
         done = strike(place, kills, concurrency, lose_home=True)
@@ -147,7 +152,7 @@ def test_many_processes_at_once_pay_each_question_once_and_make_one_artifact(
     def home(process: int) -> Path:
         return tmp_path / ("home" if homes == "one home" else f"home{process}")
 
-    uri = BUCKET if homes.endswith("s3") else str(tmp_path / "store")
+    uri = own_prefix() if homes.endswith("s3") else str(tmp_path / "store")
     with teacher(tmp_path) as url:
         place = Distilling(tmp_path, number, url, uri, s3)
         started = [place.start(home(process)) for process in range(processes)]

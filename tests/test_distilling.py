@@ -136,3 +136,14 @@ def test_the_command_says_what_to_run_first_then_tells_and_probes(config: Path) 
     assert (probed["num_open"], probed["num_answered"], probed["num_learned"]) == (18, 12, 12)
     assert json.loads(call("distill", str(config), "--json"))["metrics"]["num_asked"] == 18
     assert json.loads(call(*asked, "--json"))["num_open"] == 0
+
+
+def test_the_command_shows_what_became_of_the_answers_of_each_dataset(tmp_path: Path) -> None:
+    own = ["--set", f"run.home={tmp_path}", "--set", "run.tracking_uri=none"]
+    for stage in ("prepare", "distill"):
+        done = CliRunner().invoke(app, [stage, "configs/smoke.yaml", *own])
+        assert done.exit_code == 0, done.output
+    text = " ".join(done.output.split())
+    assert "Rationales kept, and why not" in text
+    for dataset, asked in (("chartqa", 12), ("mathvision", 8), ("all", 20)):
+        assert f"│ {dataset} │ {asked} │" in text

@@ -24,12 +24,12 @@ def _generated(name: str) -> Callable[..., None]:
     def command(
         config: Path, settings: list[str] | None, as_json: bool, **inputs: str | None
     ) -> None:
-        from chainsight.console import show_stage
+        from chainsight.console import show_quality, show_stage
         from chainsight.runner import run_alone
+        from chainsight.runs import quality
 
-        done, uris = run_alone(
-            name, configuration(config, settings), {k: v for k, v in inputs.items() if v}
-        )
+        resolved = configuration(config, settings)
+        done, uris = run_alone(name, resolved, {k: v for k, v in inputs.items() if v})
         if as_json:
             print_json(
                 {"stage": name, "reused": done.reused, "seconds": done.seconds}
@@ -37,6 +37,8 @@ def _generated(name: str) -> Callable[..., None]:
             )
         else:
             show_stage(out, done, uris)
+            if name == "distill":
+                show_quality(out, quality(resolved.run, done))
 
     flags: dict[str, Any] = {
         kind: Annotated[

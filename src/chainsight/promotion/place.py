@@ -66,7 +66,7 @@ class Place:
 
     def pause(self, tried: int) -> None:
         """Let others go first: full jitter, so that a hundred writers soon stand in line."""
-        self.sleep(random.uniform(0, min(2.0, 0.02 * 2**tried)))  # noqa: S311 - no secret
+        self.sleep(random.uniform(0, min(4.0, 0.05 * 2**tried)))  # noqa: S311 - no secret
 
 
 def open_place(config: RunConfig) -> Place:

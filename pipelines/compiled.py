@@ -18,6 +18,9 @@ PIPELINES: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate.build,
 }
 
+_NOT_OF_TRAIN = ("verify", "adopt", "rft", "promotion")
+"""Sections of what comes after a run, or beside it."""
+
 
 def parameters(config: RunConfig) -> dict[str, Any]:
     """The parameters of `train`: the sections of `config`, as plain values, and the placement.
@@ -25,7 +28,7 @@ def parameters(config: RunConfig) -> dict[str, Any]:
     KFP has no null, so unset values are left out: they are defaults (tests/test_config.py).
     """
     plain = config.model_dump(mode="json", by_alias=True, exclude_none=True)
-    sections = {name: section for name, section in plain.items() if name != "promotion"}
+    sections = {name: section for name, section in plain.items() if name not in _NOT_OF_TRAIN}
     return sections | defaults(config.platform)
 
 

@@ -21,7 +21,7 @@ from chainsight.config import ModelSection, RunSection, Section, section_of, val
 from chainsight.context import Context
 from chainsight.errors import ConfigError
 from chainsight.progress import choose
-from chainsight.stages import STAGES, Stage
+from chainsight.stages import ALL, SERVES_AS, STAGES, Stage
 from chainsight.store import Manifest, Store, held, open_store
 from chainsight.vlm import files
 
@@ -138,17 +138,20 @@ def job(
         ConfigError: unknown stage, a bad setting, a missing or superfluous input.
         StoreError: an input is not committed.
     """
-    if stage not in STAGES:
+    if stage not in ALL:
         raise ConfigError(f"no stage {stage!r}; the stages are {', '.join(STAGES)}")
-    wanted = STAGES[stage].inputs
+    found = ALL[stage]
+    wanted = found.inputs
     if set(inputs) != set(wanted):
         raise ConfigError(f"{stage} reads {', '.join(wanted) or 'nothing'}; got {sorted(inputs)}")
-    section = section_of(stage)
+    section = section_of(found.section or stage)
     where = run if isinstance(run, RunSection) else validate(RunSection, run, "run")
     store = store or open_store(where.store_uri(), Path(where.home) / "cache")
     return Job(
-        stage=STAGES[stage],
-        config=config if isinstance(config, Section) else validate(section, config, stage),
+        stage=found,
+        config=config
+        if isinstance(config, Section)
+        else validate(section, config, found.section or stage),
         run=where,
         model=model if isinstance(model, ModelSection) else validate(ModelSection, model, "model"),
         inputs={kind: _manifest(store, kind, inputs[kind]) for kind in wanted},
@@ -162,7 +165,7 @@ def _manifest(store: Store, kind: str, where: str | Path) -> Manifest:
         manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
     else:
         manifest = store.load(str(where))
-    if manifest.kind != kind:
+    if manifest.kind not in SERVES_AS.get(kind, (kind,)):
         raise ConfigError(f"{where} is an artifact of kind {manifest.kind!r}, not {kind!r}")
     return manifest
 

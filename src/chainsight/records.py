@@ -132,6 +132,31 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Verified:
+    """An answer to a benchmark question with its implicit reward, log(aligned / policy) in nats.
+
+    Index -1 is the greedy answer, 0 and on are the sampled ones.
+    """
+
+    example_id: str
+    index: int
+    text: str
+    answer: str
+    status: str
+    score: float
+    """By the benchmark's metric, 0 to 1."""
+    num_tokens: int
+    logprob_aligned: float
+    """Sum over the tokens, in nats, at temperature 1."""
+    logprob_policy: float
+    pieces: tuple[str, ...]
+    """The text, token by token; end-of-turn is "". Together they are `text`, but for space at its
+    ends."""
+    rewards: tuple[float, ...]
+    """Reward of each piece; their sum is `logprob_aligned - logprob_policy`."""
+
+
+@dataclass(frozen=True)
 class Pair:
     """A right (`chosen`) and a wrong (`rejected`) chain for one question.
 

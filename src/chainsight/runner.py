@@ -19,7 +19,7 @@ from chainsight.config import RunConfig
 from chainsight.context import Silent
 from chainsight.errors import ConfigError, StoreError
 from chainsight.job import Job, describe, job
-from chainsight.stages import STAGES
+from chainsight.stages import ALL, STAGES
 from chainsight.store import Manifest, Store, open_store
 
 OUTPUTS = "outputs"
@@ -263,13 +263,13 @@ def lineage(store: Store, outputs: Mapping[str, Manifest]) -> dict[str, StageRun
     todo = list(outputs.values())
     while todo:
         manifest = todo.pop()
-        stage = STAGES[manifest.stage]
+        stage = ALL[manifest.stage]
         if stage.name in found:
             continue
         siblings = {kind: store.find(kind, manifest.key) for kind in stage.outputs}
         found[stage.name] = {kind: m for kind, m in siblings.items() if m is not None}
         todo.extend(store.load(uri) for uri in manifest.inputs.values())
-    return {name: StageRun(name, found[name], reused=True) for name in STAGES if name in found}
+    return {name: StageRun(name, found[name], reused=True) for name in ALL if name in found}
 
 
 def say(message: str) -> None:

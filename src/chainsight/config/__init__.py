@@ -5,6 +5,7 @@ Sections carry the stages' names; `run`, `model`, `promotion` and `platform` are
 """
 
 from chainsight.config.distill import DistillSection, Filter, Place, Price
+from chainsight.config.further import AdoptSection, RftSection, VerifySection
 from chainsight.config.generic import Columns, GenericSource
 from chainsight.config.platform import PlatformSection, Pod, Shards, Toleration
 from chainsight.config.promotion import PromotionSection
@@ -25,6 +26,7 @@ from chainsight.config.stages import (
 )
 
 __all__ = [
+    "AdoptSection",
     "Columns",
     "DistillSection",
     "DpoSection",
@@ -42,6 +44,7 @@ __all__ = [
     "PromotionSection",
     "PromptStyle",
     "RegisterSection",
+    "RftSection",
     "RunConfig",
     "RunSection",
     "SampleSection",
@@ -52,6 +55,7 @@ __all__ = [
     "Toleration",
     "TrainingSection",
     "Use",
+    "VerifySection",
     "load_config",
     "section_of",
     "validate",

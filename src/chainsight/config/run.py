@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from chainsight.config.distill import DistillSection
+from chainsight.config.further import AdoptSection, RftSection, VerifySection
 from chainsight.config.platform import PlatformSection
 from chainsight.config.promotion import PromotionSection
 from chainsight.config.section import PromptStyle, Section, validate
@@ -91,6 +92,9 @@ class RunConfig(Section):
     dpo: DpoSection = DpoSection()
     evaluate: EvaluateSection = EvaluateSection()
     register_: RegisterSection = Field(RegisterSection(), alias="register")
+    verify: VerifySection = VerifySection()
+    adopt: AdoptSection = AdoptSection()
+    rft: RftSection = RftSection()
     promotion: PromotionSection = PromotionSection()
     platform: PlatformSection = PlatformSection()
 

@@ -1,6 +1,8 @@
 """The pipeline, stage by stage: the one table of names, inputs and outputs.
 
-It is the list of commands, components, images, DAG tasks and test files (README, "The stages").
+`STAGES` is the list of commands, components, images, DAG tasks and test files (README, "The
+stages"). `ON_DEMAND` are run by the commands that need them (`verify`, `ablate`), through the same
+runner, so that their artifacts are kept and found again alike.
 """
 
 import importlib
@@ -26,6 +28,8 @@ class Stage:
     """Whether it looks at its inputs without their weights."""
     sharded: bool = False
     """Whether several pods may share the work; then its module has a function `run_shard`."""
+    section: str = ""
+    """Section of the configuration; "": the one of its name."""
 
     def load(self) -> Callable[..., dict[str, float]]:
         """Import the stage's `run`; only then its heavy libraries."""
@@ -110,4 +114,41 @@ _TABLE = (
     ),
 )
 
+_FURTHER = (
+    Stage(
+        "score",
+        "score one model",
+        inputs=("benchmarks", "policy"),
+        outputs=("predictions", "scores"),
+        shared=("model",),
+        section="evaluate",
+    ),
+    Stage(
+        "verify",
+        "many answers to benchmark questions, judged by log(aligned / policy)",
+        inputs=("benchmarks", "policy", "aligned"),
+        outputs=("verified",),
+        shared=("seed", "model"),
+    ),
+    Stage(
+        "adopt",
+        "the policy's own right chains, as rationales",
+        inputs=("candidates",),
+        outputs=("rationales",),
+        shared=("seed",),
+    ),
+    Stage(
+        "rft",
+        "rejection fine-tuning: the policy learns its own right chains",
+        inputs=("examples", "rationales", "policy"),
+        outputs=("aligned",),
+        shared=("seed", "model"),
+    ),
+)
+
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
+ON_DEMAND: dict[str, Stage] = {stage.name: stage for stage in _FURTHER}
+ALL = STAGES | ON_DEMAND
+
+SERVES_AS = {"policy": ("policy", "aligned")}
+"""Kinds that an input takes beside its own: an aligned model is the policy of a further round."""

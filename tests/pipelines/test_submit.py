@@ -64,7 +64,7 @@ def test_a_first_submission_uploads_the_pipeline_and_runs_it_with_the_sections(
     assert sent["sft"]["max_steps"] == config.sft.max_steps
     assert sent["prepare"]["examples"][0]["dataset"] == "chartqa"
     sections = {field.alias or name for name, field in type(config).model_fields.items()}
-    assert set(sent) >= sections - {"promotion"}
+    assert set(sent) >= sections - {"verify", "adopt", "rft", "promotion"}
     assert done.url == f"{server.url}/#/runs/details/{run['run_id']}"
     assert done.uploaded
     assert done.state == "SUCCEEDED"

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,23 @@ SETTINGS: dict[str, Any] = {
     "DPO": {"recipe": "dpo"},
     "no cut": {"recipe": "dpo", "set": {"dpo.max_words": 0}},
 }
+
+VERIFIED = SETTINGS | {"DPO": {"recipe": "dpo", "verify": True}}
+CLAIMS: list[dict[str, Any]] = [
+    {"name": "both", "better": "both", "than": "format"},
+    {"name": "b alone", "better": "DPO", "than": "both", "dataset": "b", "relation": "not_below"},
+    {
+        "name": "reasons",
+        "better": {"setting": "DPO", "mode": "cot"},
+        "than": {"setting": "DPO", "mode": "direct"},
+    },
+    {
+        "name": "votes",
+        "better": {"setting": "DPO", "method": "best", "n": 4},
+        "than": {"setting": "DPO", "method": "majority", "n": 4},
+        "relation": "far_above",
+    },
+]
 
 
 def chance(*parts: object) -> float:
@@ -208,6 +225,14 @@ class Bench:
         state = self.state(settings, **more)
         execute(state, 2, fakes or Fakes(), Watching())
         return state
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
+    """A whole ablation with claims, for reading: to commit its artifacts takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHAINSIGHT_CODE_VERSION", "test")
+        yield Bench(tmp_path_factory.mktemp("finished")).done(VERIFIED, claims=CLAIMS)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Real stages in real processes: an ablation as a user starts it, killed, twice at once, failing."""
+"""Real stages in real processes: an ablation killed, started twice at once, failing."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def created(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def killed(ablation: Path) -> Iterator[Path]:
+def killed(ablation: Path) -> Path:
     """An ablation that was killed, with all its processes, when its first policy was there."""
     process = start(ablation, "--jobs", "1")
     deadline = time.monotonic() + 900
@@ -80,7 +79,7 @@ def killed(ablation: Path) -> Iterator[Path]:
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    yield ablation
+    return ablation
 
 
 def test_a_killed_ablation_goes_on_and_a_finished_one_does_nothing(killed: Path) -> None:

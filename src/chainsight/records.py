@@ -154,6 +154,9 @@ class Verified:
     ends."""
     rewards: tuple[float, ...]
     """Reward of each piece; their sum is `logprob_aligned - logprob_policy`."""
+    logprobs: tuple[float, ...] = ()
+    """Log-probability of each piece under `aligned`; the policy's is that less the reward. None in
+    files from when they were not kept."""
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,7 @@ def _verified(
         pieces=pieces(loaded, aligned.tokens),
         rewards=tuple(a - p for a, p in zip(aligned.logps, policy.logps, strict=True)),
         vote=judging.vote(example, answer.value),
+        logprobs=aligned.logps,
     )
 
 

@@ -22,9 +22,9 @@ from chainsight.store import open_store
 def pack(config: AblateConfig, run: RunConfig) -> str:
     """An ablation and the run that it varies, as JSON text: KFP would turn 4 into 4.0, and with it
     the names of rows."""
-    texts = config.model_dump(mode="json", by_alias=True)
+    rows = config.model_dump(mode="json", by_alias=True)
     base = run.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return json.dumps({"ablation": texts, "run": base}, sort_keys=True)
+    return json.dumps({"ablation": rows, "run": base})  # rows keep their order
 
 
 def read(path: Path, overrides: dict[str, Any]) -> tuple[RunConfig, dict[str, Any]]:

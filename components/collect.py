@@ -1,6 +1,6 @@
-"""What an ablation has found, finished or not: its figures and its table."""
+"""What an ablation has found, finished or not: its figures and its page."""
 
-from kfp.dsl import Artifact, Markdown, Output, PipelineTaskFinalStatus, component
+from kfp.dsl import HTML, Artifact, Output, PipelineTaskFinalStatus, component
 
 from components.images import image
 
@@ -10,18 +10,17 @@ def collect(
     ablation: str,
     pipeline_run: str,
     platform: dict,
-    status: PipelineTaskFinalStatus,
+    status: PipelineTaskFinalStatus,  # noqa: ARG001 - makes it the last task, whatever happened
     results: Output[Artifact],
-    table: Output[Markdown],
+    page: Output[HTML],
 ):
-    """Write `ablation.json` and the table of what is done, and clean up in the cluster."""
+    """Write figures and page of what is done, and end what a failed run left in the cluster."""
     from chainsight.component import collect_ablation
 
     collect_ablation(
         ablation,
         pipeline_run=pipeline_run,
         platform=platform,
-        state=status.state,
         results=results,
-        table=table,
+        page=page,
     )

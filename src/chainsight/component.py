@@ -154,22 +154,18 @@ def collect_ablation(
     *,
     pipeline_run: str,
     platform: dict[str, Any],
-    state: str,
     results: KfpArtifact,
-    table: KfpArtifact,
+    page: KfpArtifact,
 ) -> None:
-    """Write what an ablation has found so far as JSON and as a Markdown table."""
-    from chainsight.ablation import markdown, remote
-    from chainsight.ablation.results import FILE, collect, write
+    """Write what an ablation has found so far: `ablation.json` and its page, and MLflow's runs."""
+    from chainsight.ablation import remote  # with the report's libraries
 
     with _one_message("collect", parent_events()):
         if validate(PlatformSection, platform, "platform").launcher == "trainjob":
             end_trainings(pipeline_run)
-        plan = remote.unpack(ablation)
-        found = collect(remote.finished(plan))
-        shutil.copyfile(write(found, plan.folder()), results.path)
-    results.metadata["file"] = FILE
-    Path(table.path).write_text(markdown.page(found, state), encoding="utf-8")
+        figures, written = remote.tell(remote.unpack(ablation))
+    shutil.copyfile(figures, results.path)
+    shutil.copyfile(written, page.path)
 
 
 def verify_models(

@@ -106,6 +106,16 @@ def before(laid: Plan, node: Node) -> list[Node]:
     return [one for one in laid.nodes.values() if one.id in needed]
 
 
-def finished(laid: Plan) -> State:
-    """What of the plan is in the store."""
-    return survey(laid)
+def tell(laid: Plan) -> tuple[Path, Path]:
+    """Write what of the plan is in the store, and record it in MLflow; gives figures and page."""
+    from chainsight.ablation.page import build  # with matplotlib, which few pods have
+    from chainsight.ablation.results import collect, write
+    from chainsight.ablation.track import record, tracked
+
+    state, folder = survey(laid), laid.folder()
+    found = collect(state)
+    with tracked(laid) as parent:
+        figures, page = write(found, folder), folder / "ablation.html"
+        page.write_text(build(found), encoding="utf-8")
+        record(parent, state, found, folder)
+    return figures, page

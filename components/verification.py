@@ -9,6 +9,7 @@ from components.images import image
 def verification(
     run: dict,
     model: dict,
+    prepare: dict,
     verify: dict,
     version: str,
     verified: Input[Dataset],
@@ -17,5 +18,5 @@ def verification(
     """Curves over the number of answers, as a page and in MLflow."""
     from chainsight.component import verification_page
 
-    sections = {"run": run, "model": model, "verify": verify}
+    sections = {"run": run, "model": model, "prepare": prepare, "verify": verify}
     verification_page(sections, version=version, verified=verified, page=page)

@@ -9,6 +9,7 @@ from components.images import image
 def verify(
     run: dict,
     model: dict,
+    prepare: dict,
     verify: dict,
     pipeline_run: str,
     version: str,
@@ -22,7 +23,7 @@ def verify(
     from chainsight.component import verify_models
 
     verify_models(
-        {"run": run, "model": model, "verify": verify},
+        {"run": run, "model": model, "prepare": prepare, "verify": verify},
         version=version,
         given={"policy": policy_uri, "aligned": aligned_uri},
         pipeline_run=pipeline_run,

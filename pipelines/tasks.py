@@ -55,15 +55,15 @@ class Tasks:
         shared = {key: self._shared[key] for key in ("run", "model")}
         self._placed(components.score(models=models, **arguments, **shared), "score")
 
-    def verify(self, models: dict[str, Any], verify: Any, benchmarks: Any) -> None:
+    def verify(self, models: dict[str, Any], benchmarks: Any, **sections: Any) -> None:
         """The tasks that verify `models` (`version`, `policy_uri`, `aligned_uri`) and show it."""
-        task = components.verify(verify=verify, benchmarks=benchmarks, **models, **self._shared)
+        task = components.verify(**models, benchmarks=benchmarks, **sections, **self._shared)
         self._placed(task, "verify")
         shared = {key: self._shared[key] for key in ("run", "model")}
         page = components.verification(
-            verify=verify,
             version=models["version"],
             verified=task.outputs["verified"],
+            **sections,
             **shared,
         )
         self._placed(page, "verification")

@@ -44,6 +44,6 @@ def build(name: str = "chainsight", settings: PlatformSection | None = None) -> 
         do = Tasks(run, model, {}, name, settings, chosen, NAME)
         benchmarks = do("prepare", config=prepare)["benchmarks"]
         models = {"version": version, "policy_uri": policy_uri, "aligned_uri": aligned_uri}
-        do.verify(models, verify=verify, benchmarks=benchmarks)
+        do.verify(models, benchmarks, prepare=prepare, verify=verify)
 
     return verify  # type: ignore[no-any-return]

@@ -28,11 +28,13 @@ Method = Literal[
     "random",
     "longest",
     "shortest",
+    "likeliest",
     "oracle",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
-"""`single` is the mean of the samples; `random`, `longest` and `shortest` are controls; `oracle`
-knows which answer is right: what choosing can gain at most."""
+"""`single` is the mean of the samples; `random`, `longest`, `shortest` and `likeliest` (by the
+aligned model alone) are controls; `oracle` knows which answer is right: what choosing can gain at
+most."""
 SUBSETS = 32
 """Of the samples of a question over which a vote is averaged, where there are more."""
 Question = Sequence[Verified]
@@ -145,6 +147,7 @@ def _key(method: Method, one: Verified, max_words: int) -> float:
         "random": lambda: 0.0,
         "longest": lambda: one.num_tokens,
         "shortest": lambda: -one.num_tokens,
+        "likeliest": lambda: one.logprob_aligned,
         "oracle": lambda: one.score,
     }
     return keys[method]()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chainsight import answers, records, stored
 from chainsight.analysis import curves
-from chainsight.analysis.voting import Method
+from chainsight.analysis.voting import Method, Scale
 from chainsight.config import VerifySection
 from chainsight.context import Context, Task
 from chainsight.errors import RecordError
@@ -231,7 +231,7 @@ def summary(
     """Counts, how answers were found, and what comes of choosing among all samples."""
     datasets = {question.id: question.dataset for question in questions}
     ns = (config.num_candidates,)
-    found = curves.curves(curves.grouped(made), SHOWN, config.max_words, ns)
+    found = curves.curves(curves.grouped(made), SHOWN, Scale(config.beta, config.max_words), ns)
     return {
         "num_questions": len(questions),
         "num_answers": len(made),

@@ -15,6 +15,7 @@ from chainsight.config import PlatformSection, RunConfig, RunSection, validate
 from chainsight.errors import ChainsightError, ConfigError
 from chainsight.job import job
 from chainsight.progress import EventWriter, parent_events
+from chainsight.provenance import trace
 from chainsight.runner import StageRun, execute, say
 from chainsight.store import Manifest, Store, open_store
 
@@ -84,12 +85,15 @@ def run_sharded(stage: str, config: dict[str, Any], *, shard: str, **arguments: 
 
 
 def take_existing(run: dict[str, Any], policy_uri: str, outputs: Mapping[str, KfpArtifact]) -> None:
-    """Hand a policy of the store over, and the artifacts that it was trained on."""
+    """Hand a policy of the store over, and the artifacts that it was trained on.
+
+    It may be the aligned model of an earlier round.
+    """
     with _one_message("existing", parent_events()):
         section = validate(RunSection, run, "run")
         store = open_store(section.store_uri(), Path(section.home) / "cache")
         policy = store.load(policy_uri)
-        uris = {"policy": policy_uri, **policy.inputs}
+        uris = {**trace(policy.inputs, store.load).uris, "policy": policy_uri}
         for kind, artifact in outputs.items():
             if kind not in uris:
                 raise ConfigError(f"{policy_uri} was not trained on {kind}; is it a policy?")

@@ -24,8 +24,9 @@ class Provenance:
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
-        """The resolved section of each stage, by the stage's name."""
-        return {m.stage: m.config.get("config", {}) for m in self.manifests.values()}
+        """The resolved section of each stage, by the stage's name; of several rounds the last."""
+        nearest = reversed(list(self.manifests.values()))
+        return {m.stage: m.config.get("config", {}) for m in nearest}
 
     @cached_property
     def model(self) -> dict[str, Any]:
@@ -107,7 +108,8 @@ class Provenance:
 def trace(inputs: Mapping[str, str], manifest: Callable[[str], Manifest]) -> Provenance:
     """Follow `inputs`, store URIs by kind, back to the data. `manifest` reads one (`Store.load`).
 
-    Of several artifacts of one kind the nearest counts.
+    Of several artifacts of one kind the nearest counts. Where the policy is an aligned model of an
+    earlier round, `first_policy` is the one that SFT made.
     """
     found = dict(_walk(inputs, manifest))
     return Provenance(
@@ -127,4 +129,12 @@ def _walk(
         seen.add(kind)
         read = manifest(uri)
         yield kind, (uri, read)
-        todo |= {k: u for k, u in read.inputs.items() if k not in seen and k not in todo}
+        behind = {_name(k, behind=kind): u for k, u in read.inputs.items()}
+        todo |= {k: u for k, u in behind.items() if k == FIRST or (k not in seen | set(todo))}
+
+
+FIRST = "first_policy"
+
+
+def _name(kind: str, *, behind: str) -> str:
+    return FIRST if kind == "policy" and behind in ("policy", FIRST) else kind

@@ -8,6 +8,7 @@ import fcntl
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -258,17 +259,23 @@ def run_alone(
 
 
 def lineage(store: Store, outputs: Mapping[str, Manifest]) -> dict[str, StageRun]:
-    """The stages that `outputs` came from, oldest first, read off the manifests' inputs."""
+    """The stages that `outputs` came from, oldest first, read off the manifests' inputs.
+
+    Of a stage that ran in several rounds it is the last run.
+    """
     found: dict[str, dict[str, Manifest]] = {}
-    todo = list(outputs.values())
+    seen: set[str] = set()
+    todo = deque(outputs.values())
     while todo:
-        manifest = todo.pop()
-        stage = ALL[manifest.stage]
-        if stage.name in found:
+        manifest = todo.popleft()  # the nearest first
+        if manifest.key in seen:
             continue
-        siblings = {kind: store.find(kind, manifest.key) for kind in stage.outputs}
-        found[stage.name] = {kind: m for kind, m in siblings.items() if m is not None}
+        seen.add(manifest.key)
         todo.extend(store.load(uri) for uri in manifest.inputs.values())
+        stage = ALL[manifest.stage]
+        if stage.name not in found:
+            siblings = {kind: store.find(kind, manifest.key) for kind in stage.outputs}
+            found[stage.name] = {kind: m for kind, m in siblings.items() if m is not None}
     return {name: StageRun(name, found[name], reused=True) for name in ALL if name in found}
 
 

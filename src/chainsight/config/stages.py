@@ -221,8 +221,22 @@ class DpoSection(TrainingSection):
     """Both responses are cut to this many whitespace words; 0: no cut (paper, truncation)."""
     token_weights: Literal["none", "cos", "linear"] = "none"  # noqa: S105 - no password
     """Weights along the response; the public code has cos and linear as alternatives to the cut."""
+    dpo_weight: NonNegative = 1.0
+    """Weight of the DPO loss (paper: 1; MPO, arXiv 2411.10442: 0.8)."""
+    bco_weight: NonNegative = 0.0
+    """Weight of the BCO loss, which judges both responses by themselves (paper: 0; MPO: 0.2)."""
     sft_weight: NonNegative = 0.0
-    """Weight of the chosen response's token-mean cross entropy (0 in the paper)."""
+    """Weight of the chosen response's token-mean cross entropy, cut as `max_words` says (paper: 0;
+    MPO: 1)."""
+
+    @model_validator(mode="after")
+    def _compares(self) -> "DpoSection":
+        if not self.dpo_weight and not self.bco_weight:
+            raise ValueError(
+                "dpo_weight and bco_weight are both 0, so nothing would be learned from a pair's "
+                "rejected response; set one of them, or train by stage rft"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_reference(self) -> "DpoSection":

@@ -157,7 +157,8 @@ def _how(found: Verification) -> str:
         [[escape(kind), escape(uri)] for kind, uri in sorted(found.artifacts.items())],
     )
     return (
-        f"<h2>How it was made</h2><p>{section.num_candidates} samples a question at temperature "
+        f"<h2>How it was made</h2><p>Greedy answers and {section.num_candidates} samples a "
+        f"question by the model {section.drawn_by}, at temperature "
         f"{section.temperature:g}, top-p {section.top_p:g}, at most {section.max_new_tokens} "
         "tokens. Accuracy at n is the mean over all subsets of n samples: exact for every choice "
         "by a score, over 32 drawn subsets for votes. Ties are split evenly. Answers vote by "

@@ -264,13 +264,13 @@ def lineage(store: Store, outputs: Mapping[str, Manifest]) -> dict[str, StageRun
     Of a stage that ran in several rounds it is the last run.
     """
     found: dict[str, dict[str, Manifest]] = {}
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     todo = deque(outputs.values())
     while todo:
         manifest = todo.popleft()  # the nearest first
-        if manifest.key in seen:
+        if (manifest.stage, manifest.key) in seen:
             continue
-        seen.add(manifest.key)
+        seen.add((manifest.stage, manifest.key))
         todo.extend(store.load(uri) for uri in manifest.inputs.values())
         stage = ALL[manifest.stage]
         if stage.name not in found:

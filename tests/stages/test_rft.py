@@ -64,7 +64,7 @@ def test_it_learns_the_own_chains_alone_and_begins_from_the_policy(world, own):
     # A base that is not there: only the policy is loaded.
     context = world.context("rft")
     context = replace(context, model=context.model.model_copy(update={"base": "no/where"}))
-    aligned, metrics = learn(world, own, context=context, epochs=2)
+    aligned, metrics = learn(world, own, context=context, batch_size=2, epochs=2)
     assert (metrics["num_cot"], metrics["num_direct"], metrics["num_instruct"]) == (2, 0, 0)
     seal = json.loads((aligned / "chainsight.json").read_text())
     assert seal["base"] == checkpoint.fingerprint(world.student)

@@ -9,7 +9,7 @@ models got it wrong: such slices would show a gain where there is none.
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -158,7 +158,7 @@ def answer_type(example: Example) -> str:
         return "a letter"
     if reference.lower() in ("yes", "no"):
         return "yes or no"
-    if reference.startswith("[") or "," in reference.strip(",") and not _is_number(reference):
+    if reference.startswith("[") or ("," in reference.strip(",") and not _is_number(reference)):
         return "a list"
     if _is_number(reference):
         return "a number"
@@ -186,7 +186,9 @@ def _ease(answered: Answered) -> dict[str, Sequence[str]]:
     modes = [answered["base", mode] for mode in MODES if ("base", mode) in answered]
     if not modes:
         return {}
-    words = ("wrong", "right in one mode", "right in both") if len(modes) > 1 else ("wrong", "right")
+    words = (
+        ("wrong", "right in one mode", "right in both") if len(modes) > 1 else ("wrong", "right")
+    )
     return {
         key: (words[sum(is_right(answers[key].score) for answers in modes)],)
         for key in modes[0]

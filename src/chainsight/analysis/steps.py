@@ -8,9 +8,8 @@ little the policy itself expected each token.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from random import Random
 
 from chainsight.errors import RecordError
 from chainsight.records import Verified

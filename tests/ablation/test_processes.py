@@ -15,7 +15,7 @@ import yaml
 from chainsight.ablation.work import Order, processes
 from chainsight.store import LocalStore
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parents[2]
 TINY = {
     "run": {"name": "tiny", "tracking_uri": "none"},
@@ -112,12 +112,11 @@ def test_two_at_once_do_each_node_once(ablation: Path) -> None:
 def test_a_worker_says_why_it_failed_and_one_that_is_killed_how(tmp_path: Path) -> None:
     run = {"home": str(tmp_path / "home"), "tracking_uri": "none"}
     bad = Order("prepare", {"examples": []}, run, {}, {})
-    with processes(1) as begin:
-        worker = begin(bad, tmp_path / "bad")
-        other = begin(bad, tmp_path / "other")
-        other.stop()
-        while not worker.has_ended():
-            time.sleep(0.1)
-        assert "examples: " in str(worker.failure())
-        assert "examples: " in (tmp_path / "bad.log").read_text()
-        assert "killed by SIGTERM" in str(other.failure())
+    begin = processes(1)
+    worker, other = begin(bad, tmp_path / "bad"), begin(bad, tmp_path / "other")
+    other.stop()
+    while not worker.has_ended():
+        time.sleep(0.1)
+    assert "examples: " in str(worker.failure())
+    assert "examples: " in (tmp_path / "bad.log").read_text()
+    assert "killed by SIGTERM" in str(other.failure())

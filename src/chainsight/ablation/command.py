@@ -64,8 +64,8 @@ def _run(state: "State", jobs: int) -> dict[str, Any]:
 
     with tracked(state.plan) as parent:
         try:
-            with Progress(err, state, jobs) as view, processes(_cores() // jobs or 1) as start:
-                execute(state, jobs, start, view)
+            with Progress(err, state, jobs) as view:
+                execute(state, jobs, processes(_cores() // jobs or 1), view)
         finally:
             found = collect(state)
             folder = state.plan.folder()

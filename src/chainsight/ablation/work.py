@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -63,23 +63,26 @@ Start = Callable[[Order, Path], Worker]
 """Starts an order; the path with `.log` and `.events` gets what the work says."""
 
 
-@contextmanager
-def processes(threads: int) -> Iterator[Start]:
+def processes(threads: int) -> Start:
     """A way to start workers, each a process of so many threads.
 
     All have one code version, should the source be edited meanwhile.
     """
     own = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    variables = {**os.environ, **own, CODE_VERSION_VARIABLE: code_version()}
     _FORKS.set_forkserver_preload(list(PRELOADED))
+    return partial(Process, own | {CODE_VERSION_VARIABLE: code_version()})
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Set variables for a while: the fork server, when it starts, loads what reads them."""
     before = dict(os.environ)
-    os.environ.update(variables)  # libraries read theirs when the server loads them
+    os.environ.update(variables)
     try:
-        forkserver.ensure_running()
+        yield dict(os.environ)
     finally:
         os.environ.clear()
         os.environ.update(before)
-    yield partial(Process, variables)
 
 
 class Process:
@@ -90,10 +93,11 @@ class Process:
         events = place.with_suffix(".events")
         events.write_text("", encoding="utf-8")
         self._answer, sender = _FORKS.Pipe(duplex=False)
-        self._process: BaseProcess = _FORKS.Process(
-            target=_do, args=(order, dict(variables), sender, self._log, events)
-        )
-        self._process.start()
+        with _environment(variables) as seen:
+            self._process: BaseProcess = _FORKS.Process(
+                target=_do, args=(order, seen, sender, self._log, events)
+            )
+            self._process.start()
         sender.close()
 
     @property

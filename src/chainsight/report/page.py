@@ -38,7 +38,6 @@ def build(data: ReportData) -> str:
         _prompts(data.prompt_style),
         _metrics(data),
     )
-        *comparisons.sections(data.evidence, data.samples),
     script = files("chainsight.report").joinpath("page.js").read_text(encoding="utf-8")
     title = f"Chainsight: {data.name}"
     return document(title, sections, "".join(STYLES), script, contents=True)

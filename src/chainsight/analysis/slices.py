@@ -200,7 +200,7 @@ def bands(values: Mapping[str, float], unit: str) -> dict[str, Sequence[str]]:
     if not values:
         return {}
     quantiles = [k / NUM_BANDS for k in range(1, NUM_BANDS)]
-    cuts = np.unique(np.quantile(list(values.values()), quantiles, method="higher"))
+    cuts = np.unique(np.quantile(list(values.values()), quantiles, method="lower"))
     places = {key: int(np.searchsorted(cuts, value)) for key, value in values.items()}
     members = [[values[key] for key in places if places[key] == at] for at in range(len(cuts) + 1)]
     names = [f"{min(own):,.9g} to {max(own):,.9g} {unit}" if own else "" for own in members]

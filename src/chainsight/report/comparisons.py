@@ -59,7 +59,7 @@ def _differences(found: Sequence[Difference]) -> str:
         '<p class="faint">Paired by question; intervals by bootstrap over the questions. They say '
         "what other questions would have given, not what another training would: for that, train "
         "with several seeds (<code>chainsight ablate</code>). p: two-sided chance of such a "
-        "difference where there is none.</p>"
+        "difference where there is none. Open: the interval holds zero.</p>"
         + table([*head, "won / lost", "p", "reading"], rows, (3, 4, 6, 7), "Differences")
     )
 
@@ -96,7 +96,7 @@ def _all_sliced(found: Sequence[Sliced]) -> str:
         '<p class="faint">Scores by kinds of question, those with fewer than '
         f"{MIN_QUESTIONS} left out. Some of many slices differ by chance: q is the share of false "
         "findings among the slices of a table that are at least as sure (Benjamini and Hochberg); "
-        f"from {FALSE_SHARE:g} on a difference may be chance, even if its own interval lies clear "
+        f"from {FALSE_SHARE:g} on a difference is left open, even if its own interval lies clear "
         "of zero. Lengths are the models' own doing: they describe and prove no cause.</p>"
         + "\n".join(_sliced(one, is_open=one is opened) for one in tables)
     )

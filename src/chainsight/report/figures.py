@@ -8,10 +8,10 @@ from chainsight.analysis.intervals import Interval
 from chainsight.report.parts import points
 from chainsight.webpage import traced
 
-WIDTH, HEIGHT, EDGE = 170, 18, 5
+WIDTH, HEIGHT, EDGE = 130, 18, 5
 """Of a strip, in pixels; nothing but halves of dots is in its edges."""
 STYLE = """
-.strip { display: block; width: 170px; height: 18px; min-width: 0; }
+.strip { display: block; width: 130px; height: 18px; min-width: 0; }
 td .strip { margin-top: 2px; } .sign { white-space: nowrap; }
 """
 
@@ -53,7 +53,7 @@ def chance(p_value: float) -> str:
 def reading(found: Interval, sure: bool) -> str:
     """A sign and a word, so that nothing depends on colour."""
     if not sure:
-        return '<span class="sign faint">○ may be chance</span>'
+        return '<span class="sign faint">○ open</span>'
     if found.value > 0:
         return '<span class="sign good">▲ above</span>'
     return '<span class="sign bad">▼ below</span>'

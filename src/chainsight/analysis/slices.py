@@ -146,7 +146,7 @@ def _by(
     values: Callable[[Example], Sequence[str]], examples: Mapping[str, Example]
 ) -> dict[str, Sequence[str]]:
     found = {key: values(example) for key, example in examples.items()}
-    return dict(sorted(found.items(), key=lambda item: item[1]))
+    return dict(sorted(found.items(), key=lambda item: tuple(item[1])))
 
 
 def _types(example: Example) -> list[str]:

@@ -45,8 +45,8 @@ class Judged:
     value_n: Array
     right_n: NDArray[np.bool_]
 
-    def only(self, kept_n: NDArray[np.bool_]) -> "Judged":
-        """Some of them."""
+    def only(self, kept_n: NDArray[np.bool_] | NDArray[np.intp]) -> "Judged":
+        """Some of them, or all in another order."""
         return Judged(self.question_n[kept_n], self.value_n[kept_n], self.right_n[kept_n])
 
 
@@ -138,6 +138,7 @@ def _judged(rows: Sequence[tuple[int, float, bool]]) -> Judged:
 def calibration(signal: str, found: Judged) -> Calibration:
     """Every figure of a signal; there are right and wrong answers."""
     areas = _within(found)
+    over_all, precision = _areas(found, auroc, average_precision)
     low, high = (
         paired.bounds([paired.resampled_means(areas, seed=signal)], (1 + LEVEL) / 2)
         if areas
@@ -148,8 +149,8 @@ def calibration(signal: str, found: Judged) -> Calibration:
         num_answers=len(found.value_n),
         num_questions=len(set(found.question_n.tolist())),
         base_rate=float(found.right_n.mean()),
-        auroc=_area(found, auroc),
-        auprc=_area(found, average_precision),
+        auroc=over_all,
+        auprc=precision,
         within=Interval(math.fsum(areas) / len(areas), low, high) if areas else None,
         num_mixed=len(areas),
         reliability=reliability(found),
@@ -179,21 +180,25 @@ def _ratio(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
-def _area(found: Judged, area: Callable[[Array, Array], Array]) -> Interval:
-    whole = area(*_by_value(found, np.ones((1, len(found.value_n)))))
-    drawn = np.concatenate([area(*_by_value(found, weights)) for weights in _resamples(found)])
-    low, high = np.nanquantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return Interval(float(whole[0]), float(low), float(high))
+def _areas(found: Judged, *areas: Callable[[Array, Array], Array]) -> list[Interval]:
+    """Each area with its interval; the resamples are the same for all."""
+    found = found.only(np.argsort(found.value_n, kind="stable"))
+    weights = _by_value(found, np.ones((1, len(found.value_n))))
+    drawn = [_by_value(found, weights_rn) for weights_rn in _resamples(found)]
+    made = []
+    for area in areas:
+        values = np.concatenate([area(*one) for one in drawn])
+        low, high = np.nanquantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+        made.append(Interval(float(area(*weights)[0]), float(low), float(high)))
+    return made
 
 
 def _by_value(found: Judged, weights_rn: Array) -> tuple[Array, Array]:
-    """Weights of right and of wrong answers by value, ascending, each (r, u)."""
-    order = np.argsort(found.value_n, kind="stable")
-    _, starts = np.unique(found.value_n[order], return_index=True)
-    right_n = found.right_n[order]
-    right_ru = np.add.reduceat(weights_rn[:, order] * right_n, starts, axis=1)
-    wrong_ru = np.add.reduceat(weights_rn[:, order] * ~right_n, starts, axis=1)
-    return right_ru, wrong_ru
+    """Weights of right and of wrong answers by value, each (r, u); values are ascending."""
+    _, starts = np.unique(found.value_n, return_index=True)
+    all_ru = np.add.reduceat(weights_rn, starts, axis=1)
+    right_ru = np.add.reduceat(weights_rn * found.right_n, starts, axis=1)
+    return right_ru, all_ru - right_ru
 
 
 def _resamples(found: Judged) -> Iterator[Array]:
@@ -210,9 +215,11 @@ def _resamples(found: Judged) -> Iterator[Array]:
 def _within(found: Judged) -> list[float]:
     """The area under the ROC curve of each question that has right and wrong answers."""
     areas = []
-    for number in np.unique(found.question_n):
-        own = found.question_n == number
-        (area,) = auroc(*_by_value(found.only(own), np.ones((1, int(own.sum())))))
+    found = found.only(np.lexsort((found.value_n, found.question_n)))
+    for own in np.split(
+        np.arange(len(found.value_n)), np.flatnonzero(np.diff(found.question_n)) + 1
+    ):
+        (area,) = auroc(*_by_value(found.only(own), np.ones((1, len(own)))))
         if not np.isnan(area):
             areas.append(float(area))
     return areas
@@ -268,7 +275,7 @@ def _bins(predicted_n: Array) -> NDArray[np.int64]:
 
 def _bin(rest: Judged, predicted_n: Array, own: NDArray[np.bool_]) -> Bin:
     part = rest.only(own)
-    share = _area(part, lambda right, wrong: _ratio(right.sum(1), (right + wrong).sum(1)))
+    (share,) = _areas(part, lambda right, wrong: _ratio(right.sum(1), (right + wrong).sum(1)))
     return Bin(int(own.sum()), float(predicted_n[own].mean()), share)
 
 

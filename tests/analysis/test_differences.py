@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from chainsight import paired
-from chainsight.analysis.differences import bootstrap, by_model, chance, differences, pairs
+from chainsight.analysis.differences import by_model, chance, differences, measured, pairs
 from chainsight.records import Prediction
 from chainsight.scoring import ALL
 
@@ -56,7 +56,7 @@ def test_models_are_compared_with_those_before_them() -> None:
 def test_the_bootstrap_is_the_gates() -> None:
     groups = {"b": [1.0, 0.0, 0.0, -1.0] * 9, "a": [0.5, 0.0, 0.25] * 5}
     means = [paired.resampled_means(groups[name], seed=name) for name in "ab"]
-    found = bootstrap(groups)
+    _, found, _, _, _ = measured(list(groups.values()), list(groups))
     assert (found.low, found.high) == paired.bounds(means, 0.975)
 
 

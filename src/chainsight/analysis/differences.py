@@ -84,29 +84,27 @@ def _compared(better: str, than: str, mode: Mode, answered: Answered) -> list[Di
     groups = {name: {name: own} for name, own in datasets.items()}
     if len(datasets) > 1:
         groups = {ALL: datasets} | groups
-    return [_difference(better, than, mode, name, own) for name, own in groups.items()]
+    return [
+        Difference(better, than, mode, name, *measured(list(own.values()), list(own)))
+        for name, own in groups.items()
+    ]
 
 
-def _difference(
-    better: str, than: str, mode: Mode, dataset: str, groups: Mapping[str, Sequence[float]]
-) -> Difference:
-    every = [difference for group in groups.values() for difference in group]
-    return Difference(
-        better,
-        than,
-        mode,
-        dataset,
-        num_questions=len(every),
-        gain=bootstrap(groups),
-        num_won=sum(difference > 0 for difference in every),
-        num_lost=sum(difference < 0 for difference in every),
-        p_value=chance(list(groups.values())),
+def measured(
+    groups: paired.Groups, names: Sequence[str] = ()
+) -> tuple[int, Interval, int, int, float]:
+    """Of differences by benchmark: number, mean of means, how many are won and lost, `chance`.
+
+    The interval is the two-sided bootstrap over the questions; the gate's resamples, if the
+    benchmarks have their names.
+    """
+    every = [difference for group in groups for difference in group]
+    seeds = names or [str(number) for number in range(len(groups))]
+    means = [paired.resampled_means(group, seed) for group, seed in zip(groups, seeds, strict=True)]
+    return (
+        len(every),
+        Interval(paired.mean_of_means(groups), *paired.bounds(means, (1 + LEVEL) / 2)),
+        sum(difference > 0 for difference in every),
+        sum(difference < 0 for difference in every),
+        chance(groups),
     )
-
-
-def bootstrap(groups: Mapping[str, Sequence[float]]) -> Interval:
-    """The mean of the benchmarks' means, with its interval over the questions."""
-    ordered = sorted(groups)
-    means = [paired.resampled_means(groups[name], seed=name) for name in ordered]
-    low, high = paired.bounds(means, (1 + LEVEL) / 2)
-    return Interval(paired.mean_of_means([groups[name] for name in ordered]), low, high)

@@ -1,16 +1,15 @@
 """What one model is better by than another, on the questions that both were asked. Pure.
 
-Each difference comes with its interval (`intervals`) and the chance of one as large where there is
-none (`chance`).
+Each difference comes with the gate's bootstrap and tests (`paired`): equal data, equal figures
+wherever a report shows them. Of few questions, or several seeds: `intervals`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from itertools import pairwise
 
 from chainsight import paired
-from chainsight.analysis.intervals import Interval, interval
+from chainsight.analysis.intervals import LEVEL, Interval
 from chainsight.decision import dataset_of
 from chainsight.records import MODES, Mode, Prediction
 from chainsight.scoring import ALL
@@ -60,7 +59,7 @@ def pairs(models: Sequence[str]) -> list[tuple[str, str]]:
     """Which models are compared, better first: neighbours in the order of training, the last with
     the first, and `aligned` (else the last of its own) with each further model."""
     own = [name for name in ("base", "policy", "aligned") if name in models]
-    found = [(better, than) for than, better in zip(own, own[1:], strict=False)]
+    found = [(better, than) for than, better in pairwise(own)]
     if len(own) > 2:
         found.append((own[-1], own[0]))
     return found + [(own[-1], name) for name in models if own and name not in own]
@@ -82,20 +81,29 @@ def _compared(better: str, than: str, mode: Mode, answered: Answered) -> list[Di
     datasets: dict[str, list[float]] = {}
     for key, gain in gains(answered[better, mode], answered[than, mode]).items():
         datasets.setdefault(dataset_of(key), []).append(gain)
-    groups = {name: [own] for name, own in datasets.items()}
+    groups = {name: {name: own} for name, own in datasets.items()}
     if len(datasets) > 1:
-        groups = {ALL: list(datasets.values())} | groups
+        groups = {ALL: datasets} | groups
     return [
-        Difference(better, than, mode, name, *measured(found)) for name, found in groups.items()
+        Difference(better, than, mode, name, *measured(list(own.values()), list(own)))
+        for name, own in groups.items()
     ]
 
 
-def measured(groups: Sequence[Sequence[float]]) -> tuple[int, Interval, int, int, float]:
-    """Of differences by benchmark: their number, mean, how many are won and lost, and the chance."""
+def measured(
+    groups: paired.Groups, names: Sequence[str] = ()
+) -> tuple[int, Interval, int, int, float]:
+    """Of differences by benchmark: number, mean of means, how many are won and lost, `chance`.
+
+    The interval is the two-sided bootstrap over the questions; the gate's resamples, if the
+    benchmarks have their names.
+    """
     every = [difference for group in groups for difference in group]
+    seeds = names or [str(number) for number in range(len(groups))]
+    means = [paired.resampled_means(group, seed) for group, seed in zip(groups, seeds, strict=True)]
     return (
         len(every),
-        interval([np.array([group]) for group in groups]),
+        Interval(paired.mean_of_means(groups), *paired.bounds(means, (1 + LEVEL) / 2)),
         sum(difference > 0 for difference in every),
         sum(difference < 0 for difference in every),
         chance(groups),

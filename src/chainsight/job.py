@@ -43,6 +43,7 @@ _WITHOUT_RESULT = (
     "promotion/",
     "pyfunc.py",
     "report/",
+    "reporting.py",
     "serving/",
     "tracking/",
 )

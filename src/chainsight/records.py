@@ -154,6 +154,8 @@ class Verified:
     ends."""
     rewards: tuple[float, ...]
     """Reward of each piece; their sum is `logprob_aligned - logprob_policy`."""
+    vote: str = ""
+    """The answer as it is counted when answers vote (`metrics.judging.vote`); "": it does not."""
 
 
 @dataclass(frozen=True)

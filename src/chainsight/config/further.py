@@ -11,6 +11,8 @@ from chainsight.config.stages import SftSection
 class VerifySection(Section):
     """Many answers to each benchmark question, judged by the models' own preference."""
 
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """Who draws from the aligned model (`sample.engine`)."""
     num_candidates: Annotated[int, Field(ge=2, le=1024)] = 16
     """Chains of thought per question, drawn from the aligned model (paper: up to 64)."""
     temperature: Positive = 1.0
@@ -22,7 +24,7 @@ class VerifySection(Section):
     batch_size: Count = 8
     """Questions at a time."""
     limit: Count | None = None
-    """Judge answers to this many questions at most; none: all."""
+    """Judge answers to this many questions at most, from all over the benchmarks; none: all."""
     max_words: Count = 90
     """Words at the beginning that the truncated reward looks at: those that DPO has learned from
     (`dpo.max_words`)."""

@@ -1,0 +1,207 @@
+"""Scores by kinds of question, and where two models differ. Pure.
+
+Many slices are looked at, so some differ by chance: Benjamini and Hochberg's q-value (Journal of
+the Royal Statistical Society B 57:289, 1995) is the share of false findings among all slices of a
+table that are at least as sure. Slices by length look at what models did, not at what they were
+given; they describe and prove no cause. Nor is a question "hard" because one of the two compared
+models got it wrong: such slices would show a gain where there is none.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from chainsight.analysis.differences import Answered, Answers, gains, measured
+from chainsight.analysis.intervals import LEVEL, Interval
+from chainsight.metrics import is_right
+from chainsight.records import MODES, Example
+
+Traits = Mapping[str, Mapping[str, Sequence[str]]]
+"""Trait -> example id -> its values there; a question may have several, or none."""
+MIN_QUESTIONS = 10
+"""Slices with fewer are left out."""
+TYPES = ("kind", "type", "question_types", "operation", "category", "task", "subject")
+"""Where datasets say what a question is about; the first that a row has."""
+DIFFICULTIES = {
+    "difficult": {"True": "difficult", "False": "not difficult"},
+    "level": {str(level): f"level {level}" for level in range(1, 10)},
+    "grade": {},
+}
+"""Where datasets say how hard a question is, and their values in words."""
+NUM_BANDS = 3
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Questions with one value of one trait."""
+
+    trait: str
+    value: str
+    num_questions: int
+    better: Interval
+    """Mean score, 0 to 1."""
+    than: Interval
+    gain: Interval
+    num_won: int
+    num_lost: int
+    p_value: float
+    q_value: float
+
+
+def slices(better: Answers, than: Answers, traits: Traits) -> list[Slice]:
+    """Every slice of every trait that has at least two of `MIN_QUESTIONS`."""
+    gained = gains(better, than)
+    found = [
+        (trait, value, keys)
+        for trait, values in traits.items()
+        for value, keys in _large({key: values[key] for key in gained if key in values})
+    ]
+    made = [(measured([[gained[key] for key in keys]]), *rest, keys) for *rest, keys in found]
+    q_values = benjamini_hochberg([figures[-1] for figures, *_ in made])
+    return [
+        Slice(
+            trait,
+            value,
+            figures[0],
+            mean_score(better, keys),
+            mean_score(than, keys),
+            *figures[1:],
+            q_value,
+        )
+        for (figures, trait, value, keys), q_value in zip(made, q_values, strict=True)
+    ]
+
+
+def _large(values: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
+    members: dict[str, list[str]] = {}
+    for key, own in values.items():
+        for value in own:
+            members.setdefault(value, []).append(key)
+    large = [(value, keys) for value, keys in members.items() if len(keys) >= MIN_QUESTIONS]
+    return large if len(large) > 1 else []
+
+
+def mean_score(answers: Answers, keys: Sequence[str]) -> Interval:
+    """Mean score with Wilson's interval; for scores between 0 and 1 it is wider than need be."""
+    return wilson(math.fsum(answers[key].score for key in keys), len(keys))
+
+
+def wilson(total: float, count: int) -> Interval:
+    """Wilson's interval of a share."""
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share, weight = total / count, z**2 / count
+    middle = (share + weight / 2) / (1 + weight)
+    half = math.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Each one's q-value: the least share of false findings at which it is one."""
+    count, least = len(p_values), 1.0
+    q_values = [1.0] * count
+    for rank, at in sorted(enumerate(np.argsort(p_values), start=1), reverse=True):
+        least = min(least, p_values[at] * count / rank)
+        q_values[at] = least
+    return q_values
+
+
+# --- what questions are like -----------------------------------------------------------------
+
+
+def traits(
+    examples: Mapping[str, Example],
+    pixels: Mapping[str, int],
+    answered: Answered,
+    compared: tuple[str, str],
+    mode: str,
+) -> dict[str, dict[str, Sequence[str]]]:
+    """The traits by which a comparison of two models is sliced.
+
+    Args:
+        examples: the questions, by id.
+        pixels: of each question's largest image.
+        answered: what all models said.
+        compared: the two.
+        mode: in which they are compared.
+    """
+    both = [answered[model, mode] for model in compared]
+    lengths = {
+        key: sum(answers[key].num_tokens for answers in both) / len(both)
+        for key in examples
+        if all(key in answers for answers in both)
+    }
+    given = {key: _given_difficulty(example) for key, example in examples.items()}
+    return {
+        "question type": {key: _types(example) for key, example in examples.items()},
+        "answer": {key: (answer_type(example),) for key, example in examples.items()},
+        "choices": {key: (_choices(example),) for key, example in examples.items()},
+        "difficulty": given,
+        "base model": {} if "base" in compared else _ease(answered),
+        "image size": bands(pixels, "pixels"),
+        "length of the two answers": bands(lengths, "tokens"),
+    }
+
+
+def _types(example: Example) -> list[str]:
+    name = next((name for name in TYPES if name in example.meta), None)
+    return example.meta[name].split(", ") if name else []
+
+
+def answer_type(example: Example) -> str:
+    """What the first reference looks like."""
+    reference = example.references[0].strip()
+    if example.choices:
+        return "a letter"
+    if reference.lower() in ("yes", "no"):
+        return "yes or no"
+    if reference.startswith("[") or "," in reference.strip(",") and not _is_number(reference):
+        return "a list"
+    if _is_number(reference):
+        return "a number"
+    return "a word" if len(reference.split()) == 1 else "several words"
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?[$€£]?(\d+|\d{1,3}(,\d{3})+)?(\.\d+)?\s?%?", text) is not None
+
+
+def _choices(example: Example) -> str:
+    return f"{len(example.choices)} choices" if example.choices else "none given"
+
+
+def _given_difficulty(example: Example) -> list[str]:
+    name = next((name for name in DIFFICULTIES if name in example.meta), None)
+    if name is None:
+        return []
+    value = example.meta[name]
+    return [DIFFICULTIES[name].get(value, value)]
+
+
+def _ease(answered: Answered) -> dict[str, Sequence[str]]:
+    """In how many of its modes the base model, itself not compared, is right."""
+    modes = [answered["base", mode] for mode in MODES if ("base", mode) in answered]
+    if not modes:
+        return {}
+    words = ("wrong", "right in one mode", "right in both") if len(modes) > 1 else ("wrong", "right")
+    return {
+        key: (words[sum(is_right(answers[key].score) for answers in modes)],)
+        for key in modes[0]
+        if all(key in answers for answers in modes)
+    }
+
+
+def bands(values: Mapping[str, float], unit: str) -> dict[str, Sequence[str]]:
+    """Questions in about equally large bands of a quantity; equal values are in one band."""
+    if not values:
+        return {}
+    quantiles = [k / NUM_BANDS for k in range(1, NUM_BANDS)]
+    cuts = np.unique(np.quantile(list(values.values()), quantiles, method="higher"))
+    places = {key: int(np.searchsorted(cuts, value)) for key, value in values.items()}
+    members = [[values[key] for key in places if places[key] == at] for at in range(len(cuts) + 1)]
+    names = [f"{min(own):,.9g} to {max(own):,.9g} {unit}" if own else "" for own in members]
+    in_order = sorted(places, key=places.__getitem__)
+    return {key: (names[places[key]],) for key in in_order}

@@ -186,7 +186,9 @@ def _ease(answered: Answered) -> dict[str, Sequence[str]]:
     modes = [answered["base", mode] for mode in MODES if ("base", mode) in answered]
     if not modes:
         return {}
-    words = ("wrong", "right in one mode", "right in both") if len(modes) > 1 else ("wrong", "right")
+    words = (
+        ("wrong", "right in one mode", "right in both") if len(modes) > 1 else ("wrong", "right")
+    )
     return {
         key: (words[sum(is_right(answers[key].score) for answers in modes)],)
         for key in modes[0]

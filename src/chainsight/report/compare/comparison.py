@@ -1,10 +1,12 @@
 """What distinguishes two sides: scores, answers won and lost, form, settings, time and cost."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from chainsight import paired
+from chainsight.analysis.differences import measured
+from chainsight.analysis.intervals import Interval
 from chainsight.decision import UNPARSED, dataset_of
 from chainsight.provenance import Setting, settings_that_differ
 from chainsight.records import MODES
@@ -18,38 +20,39 @@ CONFIDENCE = 0.975
 
 @dataclass(frozen=True)
 class Line:
-    """One benchmark in one mode, on the questions in common; values are 0 to 1."""
+    """One benchmark in one mode, on the questions in common; values are 0 to 1.
+
+    Over several benchmarks each figure is the plain mean of theirs.
+    """
 
     mode: str
     dataset: str
     num_questions: int
     before: float
     after: float
-    difference: float
-    low: float
-    high: float
-    """Bounds of the difference, 95 %: paired bootstrap over the questions."""
+    gain: Interval
+    """`after` less `before`, with 95 %."""
+    num_won: int
+    num_lost: int
     p_value: float
     """Two-sided, by the paired test that the gate uses."""
-    won: int
-    lost: int
     same_answer: float
     """Share of questions with the same extracted answer."""
-    unparsed_before: float
-    unparsed_after: float
+    unread_before: float
+    """Share of answers that nobody can read: no marker, cut off, empty."""
+    unread_after: float
     tokens_before: float
     """Mean an answer."""
     tokens_after: float
-    tokens_low: float
-    tokens_high: float
-    """Bounds of the difference in tokens, 95 %."""
+    tokens_gain: tuple[float, float]
+    """Bounds of the difference, 95 %."""
 
     @property
     def verdict(self) -> str:
         """In one word, by the interval: better, worse, or open."""
-        if self.low > 0:
+        if self.gain.low > 0:
             return "better"
-        return "worse" if self.high < 0 else "open"
+        return "worse" if self.gain.high < 0 else "open"
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def compare(before: Side, after: Side) -> Comparison:
         after,
         matched,
         tuple(_lines(matched.pairs)),
-        settings_that_differ(before.settings, after.settings),
+        changed(before, after),
         dict(Counter((p.after.mode, p.before.status, p.after.status) for p in matched.pairs)),
     )
 
@@ -99,43 +102,46 @@ def _lines(pairs: Iterable[Pair]) -> Iterable[Line]:
 
 
 def line(mode: str, dataset: str, groups: Sequence[Sequence[Pair]]) -> Line:
-    """The figures of some benchmarks: plain means of their means."""
-    gains = [[pair.difference for pair in group] for group in groups]
-    tokens = [[float(p.after.num_tokens - p.before.num_tokens) for p in group] for group in groups]
-    low, high = _bounds(gains)
-    tokens_low, tokens_high = _bounds(tokens)
-    every = [gain for group in gains for gain in group]
+    """The figures of some benchmarks, a group each."""
 
-    def mean(values: Sequence[Sequence[float]]) -> float:
-        return paired.mean_of_means(values)
+    def mean(value: Callable[[Pair], float]) -> float:
+        return paired.mean_of_means([[value(pair) for pair in group] for group in groups])
 
+    count, gain, won, lost, p_value = measured([[p.difference for p in g] for g in groups])
     return Line(
         mode=mode,
         dataset=dataset,
-        num_questions=len(every),
-        before=mean([[p.before.score for p in group] for group in groups]),
-        after=mean([[p.after.score for p in group] for group in groups]),
-        difference=mean(gains),
-        low=low,
-        high=high,
-        p_value=_two_sided(gains),
-        won=sum(gain > 0 for gain in every),
-        lost=sum(gain < 0 for gain in every),
-        same_answer=mean([[float(p.before.answer == p.after.answer) for p in g] for g in groups]),
-        unparsed_before=mean([[float(p.before.status in UNPARSED) for p in g] for g in groups]),
-        unparsed_after=mean([[float(p.after.status in UNPARSED) for p in g] for g in groups]),
-        tokens_before=mean([[float(p.before.num_tokens) for p in group] for group in groups]),
-        tokens_after=mean([[float(p.after.num_tokens) for p in group] for group in groups]),
-        tokens_low=tokens_low,
-        tokens_high=tokens_high,
+        num_questions=count,
+        before=mean(lambda pair: pair.before.score),
+        after=mean(lambda pair: pair.after.score),
+        gain=gain,
+        num_won=won,
+        num_lost=lost,
+        p_value=p_value,
+        same_answer=mean(lambda pair: pair.before.answer == pair.after.answer),
+        unread_before=mean(lambda pair: pair.before.status in UNPARSED),
+        unread_after=mean(lambda pair: pair.after.status in UNPARSED),
+        tokens_before=mean(lambda pair: pair.before.num_tokens),
+        tokens_after=mean(lambda pair: pair.after.num_tokens),
+        tokens_gain=_longer(groups),
     )
 
 
-def _bounds(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
-    means = [paired.resampled_means(group, seed=str(n)) for n, group in enumerate(groups)]
+def _longer(groups: Sequence[Sequence[Pair]]) -> tuple[float, float]:
+    """Bounds of the difference in tokens: the paired bootstrap, as lengths have no bound."""
+    gains = [[float(p.after.num_tokens - p.before.num_tokens) for p in group] for group in groups]
+    means = [paired.resampled_means(group, seed=str(n)) for n, group in enumerate(gains)]
     return paired.bounds(means, CONFIDENCE)
 
 
-def _two_sided(gains: paired.Groups) -> float:
-    losses = [[-gain for gain in group] for group in gains]
-    return min(1.0, 2 * min(paired.p_value(gains), paired.p_value(losses)))
+def changed(before: Side, after: Side) -> tuple[Setting, ...]:
+    """The settings that differ; a stage that only one side went through is one line."""
+    found = settings_that_differ(before.settings, after.settings)
+    alone = {
+        name: (name in before.spent, name in after.spent)
+        for name in {**before.spent, **after.spent}
+        if (name in before.spent) != (name in after.spent)
+    }
+    words = {True: "done", False: "not done"}
+    lines = [Setting(f"stage {n}", words[was], words[now]) for n, (was, now) in alone.items()]
+    return (*lines, *(one for one in found if one.name.partition(".")[0] not in alone))

@@ -53,8 +53,8 @@ def build(found: Comparison) -> str:
 def _sides(found: Comparison) -> str:
     shown = "".join(
         f"<div><b>{letter}</b>: {escape(side.name)}<br>"
-        f'<span class="faint">model {escape(side.model)}, predictions {escape(side.manifest.key[:12])} '
-        f"of {escape(side.manifest.created[:16])}</span></div>"
+        f'<span class="faint">model {escape(side.model)}, predictions '
+        f"{escape(side.manifest.key[:12])} of {escape(side.manifest.created[:16])}</span></div>"
         for letter, side in (("A", found.before), ("B", found.after))
     )
     return f'<div class="sides">{shown}</div>'
@@ -79,14 +79,12 @@ def whole(lines: Iterable[Line]) -> list[Line]:
 
 
 def _tiles(lines: Iterable[Line]) -> str:
-    return tiles(
-        (
-            f"{100 * line.difference:+.1f} points",
-            f"{MODE_TITLES[line.mode]}: B is {WORDS[line.verdict]} "
-            f"({points(line.low)} to {points(line.high)})",
-        )
-        for line in whole(lines)
-    )
+    return tiles((f"{points(line.gain.value)} points", _said_of(line)) for line in whole(lines))
+
+
+def _said_of(line: Line) -> str:
+    interval = f"{points(line.gain.low)} to {points(line.gain.high)}"
+    return f"{MODE_TITLES[line.mode]}: B is {WORDS[line.verdict]} ({interval})"
 
 
 WORDS = {"better": "better", "worse": "worse", "open": "not shown to differ"}
@@ -100,10 +98,10 @@ def _scores(lines: Iterable[Line]) -> str:
             f"{line.num_questions:,}",
             f"{100 * line.before:.1f}",
             f"{100 * line.after:.1f}",
-            f"<b>{points(line.difference)}</b>",
-            f"{points(line.low)} to {points(line.high)}",
+            f"<b>{points(line.gain.value)}</b>",
+            f"{points(line.gain.low)} to {points(line.gain.high)}",
             chance(line.p_value),
-            f"{line.won:,} / {line.lost:,}",
+            f"{line.num_won:,} / {line.num_lost:,}",
             f'<span class="{COLOURS[line.verdict]}">{line.verdict}</span>',
         ]
         for line in lines
@@ -147,11 +145,11 @@ def _form(found: Comparison) -> str:
         [
             MODE_TITLES[line.mode],
             "all (mean)" if line.dataset == ALL else escape(line.dataset),
-            f"{100 * line.unparsed_before:.1f}",
-            f"{100 * line.unparsed_after:.1f}",
+            f"{100 * line.unread_before:.1f}",
+            f"{100 * line.unread_after:.1f}",
             f"{line.tokens_before:.1f}",
             f"{line.tokens_after:.1f}",
-            f"{line.tokens_low:+.1f} to {line.tokens_high:+.1f}",
+            f"{line.tokens_gain[0]:+.1f} to {line.tokens_gain[1]:+.1f}",
             f"{100 * line.same_answer:.1f}",
         ]
         for line in found.lines

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from chainsight.report.compare.comparison import Comparison
 from chainsight.report.compare.matching import Pair
-from chainsight.report.compare.page import MODE_TITLES, chance, points, shortened
+from chainsight.report.compare.page import MODE_TITLES, points, shortened
 
 NUM_SETTINGS = 20
 
@@ -24,28 +24,24 @@ def show(console: Console, found: Comparison) -> None:
     for setting in found.settings[:NUM_SETTINGS]:
         line = f"{setting.name}: {shortened(setting.before)} -> {shortened(setting.after)}"
         console.print(line, highlight=False, markup=False)
-    if more := len(found.settings) - NUM_SETTINGS > 0 and len(found.settings) - NUM_SETTINGS:
+    if (more := len(found.settings) - NUM_SETTINGS) > 0:
         console.print(f"and {more} further settings differ", highlight=False)
 
 
 def _scores(found: Comparison) -> Table:
-    drawn = Table(title="B less A, paired, 95 %", title_justify="left")
+    drawn = Table(title="B less A, in points, with its 95 % interval", title_justify="left")
     for name in ("prompt", "benchmark"):
         drawn.add_column(name)
-    for name in ("questions", "A, %", "B, %", "B - A", "95 %", "p", "won/lost", "tokens", "B is"):
+    for name in ("A, %", "B, %", "B - A", "won/lost", "B is"):
         drawn.add_column(name, justify="right")
     for line in found.lines:
         drawn.add_row(
             MODE_TITLES[line.mode],
             escape(line.dataset),
-            f"{line.num_questions:,}",
             f"{100 * line.before:.1f}",
             f"{100 * line.after:.1f}",
-            points(line.difference),
-            f"{points(line.low)} to {points(line.high)}",
-            chance(line.p_value),
-            f"{line.won}/{line.lost}",
-            f"{line.tokens_before:.0f} -> {line.tokens_after:.0f}",
+            f"{points(line.gain.value)} ({points(line.gain.low)} to {points(line.gain.high)})",
+            f"{line.num_won}/{line.num_lost}",
             line.verdict,
         )
     return drawn

@@ -8,18 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chainsight.records import MODES, Mode
-from chainsight.report.paper.published import BENCHMARKS, TABLES, Row, Table
-from chainsight.report.paper.settings import (
-    NEXT_8B,
-    Estimate,
-    Place,
-    Result,
-    Setting,
-    estimate,
-    is_of,
-    mean_of,
-    variation,
-)
+from chainsight.report.paper.figures import Estimate, Place, Result, estimate, mean_of
+from chainsight.report.paper.published import TABLES
+from chainsight.report.paper.settings import NEXT_8B, Setting, is_of, variation
+from chainsight.report.paper.terms import BENCHMARKS, Row, Table
 
 ENOUGH = 0.99
 """Share of a benchmark's questions that must be there: some rows of a source are always bad."""
@@ -103,10 +95,33 @@ def lay_out(settings: Sequence[Setting], splits: Splits) -> Paper:
     """The paper's tables with what of ours belongs into them."""
     others = _others(settings, splits)
     beside = tuple(_beside(table, settings, others) for table in TABLES)
-    own = tuple(made for t in TABLES if (made := _own(t, settings, tuple(others))) is not None)
+    own = [made for t in TABLES if (made := _own(t, settings, tuple(others))) is not None]
     shown = {line.setting.name for one in (*beside, *own) for line in one.lines if line.setting}
     left = tuple(setting for setting in settings if setting.name not in shown)
-    return Paper(tuple(settings), beside, own, left, others)
+    if left:
+        own.append(_further(left))
+    return Paper(tuple(settings), beside, tuple(own), left, others)
+
+
+FURTHER = Table("further", "Not in the paper", "Settings that no row of it is made like", (), ())
+
+
+def _further(left: Sequence[Setting]) -> Shown:
+    places = [place for s in left for results in s.results.values() for place in results]
+    columns = _with_average(dict.fromkeys(place.dataset for place in places))
+    modes = [mode for mode in MODES if any(place.mode == mode for place in places)]
+    lines = [
+        line
+        for setting in left
+        for mode in modes
+        for line in _own_lines(setting.described(), mode, [setting], columns)
+    ]
+    return Shown(FURTHER, columns, tuple(lines), own=True)
+
+
+def _with_average(datasets: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(datasets)
+    return (*names, AVERAGE) if len(names) > 1 else names
 
 
 def _others(settings: Iterable[Setting], splits: Splits) -> dict[str, str]:
@@ -194,14 +209,19 @@ def _own(table: Table, settings: Sequence[Setting], datasets: tuple[str, ...]) -
     rows += [(t, [s]) for s in settings if s.name not in taken and (t := variation(s, table))]
     if not datasets or not _is_worth(table, rows):
         return None
-    columns = (*datasets, *([AVERAGE] if len(datasets) > 1 else []))
+    columns = _with_average(datasets)
+    asked = [mode for mode in MODES if any(_asked(own, mode) for _, own in rows)]
     lines = [
         line
         for title, own in rows
-        for mode in MODES
+        for mode in asked
         for line in _own_lines(title, mode, own, columns)
     ]
     return Shown(table, columns, tuple(lines), own=True)
+
+
+def _asked(settings: Iterable[Setting], mode: Mode) -> bool:
+    return any(place.mode == mode for s in settings for r in s.results.values() for place in r)
 
 
 def _is_worth(table: Table, rows: Sequence[tuple[str, Sequence[Setting]]]) -> bool:

@@ -3,25 +3,25 @@
 from collections.abc import Iterable
 from html import escape
 
-from chainsight.report.paper.layout import AVERAGE, Cell, Line, Paper, Shown
-from chainsight.report.paper.published import BENCHMARKS
-from chainsight.report.paper.settings import Estimate, Setting
+from chainsight.report.paper.figures import Estimate
+from chainsight.report.paper.layout import Cell, Line, Paper, Shown
+from chainsight.report.paper.settings import Setting
+from chainsight.report.paper.terms import BENCHMARKS
 from chainsight.webpage import document, table
 
 MODE_TITLES = {"direct": "direct", "cot": "reasoned"}
 STYLE = """
-table.paper { font-size: 14px; width: auto; min-width: 60%; }
-table.paper th, table.paper td { padding: 4px 14px 4px 0; vertical-align: baseline; }
-table.paper caption { text-align: left; color: var(--faint); font-size: 13px; padding-bottom: 6px; }
-table.paper th[scope=row] { color: var(--text); font-weight: 600; white-space: nowrap; }
+table.paper { font-size: 14px; width: auto; min-width: 60%; margin: 18px 0 26px; }
+table.paper th, table.paper td { padding: 4px 14px 4px 6px; vertical-align: baseline; }
+table.paper caption { text-align: left; font-size: 14px; padding: 0 6px 6px; }
+table.paper th[scope=row] { color: var(--text); font-weight: 600; }
 table.paper td { white-space: nowrap; }
+table.paper tr.ours td, table.paper tr.ours th { background: var(--card); }
 table.paper tr.ours td.n b { color: var(--link); }
-table.paper tr.ours td { background: var(--card); }
 table.paper small { color: var(--faint); font-size: 12px; display: block; white-space: nowrap; }
-table.paper tr.again th[scope=row], table.paper tr.again td.mode { color: transparent; }
-table.paper tr.again th, table.paper tr.again td { border-top: 0; }
 table.paper tr.joined th, table.paper tr.joined td { border-bottom: 0; }
 """
+PAPER = "arXiv 2410.16198 (LLaVA-Reasoner)"
 READING = (
     "Figures are per cent. Those of a line marked <b>ours</b> are this store's: the mean over the "
     "seeds, and below it the 95 % interval over them (Student's t); of one seed, the interval over "
@@ -33,9 +33,9 @@ READING = (
 
 def build(name: str, paper: Paper) -> str:
     """One self-contained HTML page."""
+    head = f'<h1>{escape(name)}: the paper\'s tables</h1><p class="faint">{PAPER}</p>'
     sections = (
-        f'<h1>{escape(name)}: the paper\'s tables</h1><p class="faint">arXiv 2410.16198 '
-        f"(LLaVA-Reasoner)</p><p>{READING}</p>",
+        f"{head}<p>{READING}</p>",
         _banner(paper),
         _settings(paper),
         _group("Ours, in the layout of the paper's tables", paper.own, OWN_NOTE),
@@ -55,8 +55,7 @@ def _first_ours(tables: Iterable[Shown]) -> list[Shown]:
 
 
 def _banner(paper: Paper) -> str:
-    same = sorted({c for one in paper.beside for line in one.lines
-                   for c, cell in line.cells.items() if cell.estimate and c != AVERAGE})  # fmt: skip
+    same = [c for c in BENCHMARKS if any(_has(one, c) for one in paper.beside)]
     if same:
         words = "Beside the paper's figures: " + ", ".join(BENCHMARKS[c].title for c in same) + "."
     else:
@@ -66,18 +65,29 @@ def _banner(paper: Paper) -> str:
     return f'<div class="banner">{escape(words)}{more}</div>'
 
 
+def _has(one: Shown, column: str) -> bool:
+    return any(column in line.cells and line.cells[column].estimate for line in one.lines)
+
+
 def _settings(paper: Paper) -> str:
+    sizes = [one.unlike_the_paper() for one in paper.settings]
+    common = [size for size in sizes[0] if all(size in own for own in sizes)] if sizes else []
     rows = [
         [
             f"<b>{escape(one.name)}</b>",
             escape(one.described()),
             escape(rows_of(one, paper)),
-            escape("; ".join(one.unlike_the_paper())) or "nothing of note",
+            escape("; ".join(size for size in own if size not in common)),
         ]
-        for one in paper.settings
+        for one, own in zip(paper.settings, sizes, strict=True)
     ]
-    head = ["our setting", "what it is", "the paper's row", "sizes that are not the paper's"]
-    return "<h2>Which of ours is which row</h2>" + table(head, rows)
+    head = ["our setting", "what it is", "the paper's row", "further sizes that are its own"]
+    said = f"<p>Sizes of all of them that are not the paper's: {escape('; '.join(common))}.</p>"
+    return (
+        "<h2>Which of ours is which row</h2>"
+        '<p class="faint">By recipe and settings, not by name.</p>'
+        f"{said if common else ''}{table(head, rows)}"
+    )
 
 
 def rows_of(setting: Setting, paper: Paper) -> str:
@@ -100,8 +110,10 @@ def _group(title: str, tables: Iterable[Shown], note: str = "") -> str:
 
 
 def _table(one: Shown) -> str:
-    heads = "".join(f'<th scope="col" class="n">{escape(title(c))}</th>' for c in one.columns)
-    caption = escape(f"{one.table.name}. {one.table.title}.")
+    heads = "".join(
+        f'<th scope="col" class="n">{escape(c if one.own else title(c))}</th>' for c in one.columns
+    )
+    caption = f"<b>{escape(one.table.name)}.</b> {escape(one.table.title)}."
     if one.table.note and not one.own:
         caption += f" {escape(one.table.note)}"
     if not one.own and not one.has_ours:
@@ -114,14 +126,12 @@ def _table(one: Shown) -> str:
 
 
 def _lines(one: Shown) -> str:
-    made, before = [], None
-    following = [*one.lines[1:], None]
+    made = []
+    following: list[Line | None] = [*one.lines[1:], None]
     for line, after in zip(one.lines, following, strict=True):
         marks = ["ours"] if line.setting else []
-        marks += ["again"] if before and before.row == line.row and before.mode == line.mode else []
         marks += ["joined"] if after and after.row == line.row and after.mode == line.mode else []
         made.append(_line(line, one.columns, " ".join(marks)))
-        before = line
     return "\n".join(made)
 
 
@@ -139,7 +149,7 @@ def _line(line: Line, columns: Iterable[str], mark: str) -> str:
 
 def _shown(line: Line, column: str) -> str:
     if line.published:
-        return f"{line.published[column]:.1f}" if column in line.published else "–"
+        return f"{line.published[column]:.1f}" if column in line.published else "-"
     return _ours(line.cells[column])
 
 

@@ -1,11 +1,11 @@
 """What we ran, in the terms of the paper's rows: a recipe and what was set, whatever its name."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from chainsight.report.paper.published import Recipe, Table
+from chainsight.report.paper.figures import Place, Result
+from chainsight.report.paper.terms import Recipe, Table
 
 DEFAULTS: dict[str, Any] = {
     "sft.composition": "both",
@@ -23,6 +23,7 @@ SECTIONS = {
     "dpo": ("sft", "dpo"),
     "rft": ("sft", "rft"),
     "star": ("sft",),
+    "verify": ("sft", "dpo"),
 }
 """Sections of `DEFAULTS` that decide each recipe."""
 SCALE: dict[str, tuple[str, Any]] = {
@@ -37,25 +38,12 @@ SCALE: dict[str, tuple[str, Any]] = {
     "dpo.learning_rate": ("dpo", 5e-7),
 }
 """The paper's values of what a small run has otherwise, and the section that must be in use."""
-NEXT_8B = ("Lin-Chen/open-llava-next-llama3-8b", "lmms-lab/llama3-llava-next-8b", "llava-hf/llama3-llava-next-8b-hf")  # fmt: skip
+NEXT_8B = (
+    "Lin-Chen/open-llava-next-llama3-8b",
+    "lmms-lab/llama3-llava-next-8b",
+    "llava-hf/llama3-llava-next-8b-hf",
+)
 """Checkpoints that the paper's row of the untrained model may be compared with."""
-
-
-class Place(NamedTuple):
-    """What was asked, and how."""
-
-    mode: str
-    dataset: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """A score, 0 to 1, over all questions of one dataset."""
-
-    value: float
-    standard_error: float
-    num_examples: int
-    metric: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ class Setting:
 
     name: str
     recipe: str
-    """`base`, sft, dpo, rft or star; "" for a model that was not made here."""
+    """`base`, sft, dpo, rft, star, `verify`; "" for a model that was not made here."""
     config: Mapping[str, Any]
     """The run that it varies: sections as a tree."""
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -159,62 +147,3 @@ def variation(setting: Setting, table: Table) -> str:
     if not all(_has(setting, key, value) for key, value in fixed.items()):
         return ""
     return ", ".join(f"{key}={_short(value)}" for key, value in own.items())
-
-
-# --- figures over seeds ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95 % interval, 0 to 1."""
-
-    value: float
-    low: float
-    high: float
-    num_seeds: int
-    """1: the interval is over the questions. Several: over the seeds (Student's t)."""
-    num_examples: int
-
-
-def estimate(results: Sequence[Result]) -> Estimate:
-    """One benchmark's results, a seed each."""
-    values = [result.value for result in results]
-    count = min(result.num_examples for result in results)
-    if len(values) == 1:
-        return _around(values[0], 1.96 * results[0].standard_error, 1, count)
-    return over_seeds(values, count)
-
-
-def over_seeds(values: Sequence[float], num_examples: int) -> Estimate:
-    """The mean of several seeds: Student's interval, which is wide for few of them."""
-    count = len(values)
-    mean = math.fsum(values) / count
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    return _around(mean, student(count - 1) * math.sqrt(variance / count), count, num_examples)
-
-
-def mean_of(settled: Sequence[Sequence[Result]]) -> Estimate:
-    """The plain mean over benchmarks; `settled` has of each the seeds' results, in one order."""
-    rows = list(zip(*settled, strict=True))
-    count = sum(column[0].num_examples for column in settled)
-    means = [math.fsum(result.value for result in row) / len(row) for row in rows]
-    if len(means) > 1:
-        return over_seeds(means, count)
-    error = math.sqrt(math.fsum(result.standard_error**2 for result in rows[0])) / len(rows[0])
-    return _around(means[0], 1.96 * error, 1, count)
-
-
-def _around(value: float, half: float, num_seeds: int, num_examples: int) -> Estimate:
-    return Estimate(value, max(0.0, value - half), min(1.0, value + half), num_seeds, num_examples)
-
-
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-
-
-def student(freedom: int) -> float:
-    """The 97.5 % point of Student's t; above ten degrees by Cornish and Fisher, to 0.001."""
-    if freedom <= len(_STUDENT):
-        return _STUDENT[freedom - 1]
-    z = 1.959964
-    first, second = z**3 + z, 5 * z**5 + 16 * z**3 + 3 * z
-    return z + first / (4 * freedom) + second / (96 * freedom**2)

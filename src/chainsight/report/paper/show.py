@@ -14,8 +14,6 @@ def show(console: Console, paper: Paper) -> None:
     """Our tables, and those of the paper that have a figure of ours; the page has all."""
     for one in (*paper.own, *(t for t in paper.beside if t.has_ours)):
         console.print(_drawn(one))
-    for setting in paper.left:
-        _say(console, f"{setting.name}: {rows_of(setting, paper)} ({setting.described()})")
     for name, why in paper.others.items():
         _say(console, f"{name} does not stand beside the paper's figures: {why}")
 
@@ -30,7 +28,7 @@ def _drawn(one: Shown) -> Table:
     for name in ("row of the paper", "prompt", "whose"):
         drawn.add_column(name)
     for column in one.columns:
-        drawn.add_column(title(column), justify="right")
+        drawn.add_column(column if one.own else title(column), justify="right")
     for line in one.lines:
         name = line.setting.name if line.setting else "paper" if line.published else "-"
         drawn.add_row(

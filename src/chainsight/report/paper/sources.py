@@ -2,20 +2,30 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
 
+from chainsight import records
+from chainsight.analysis import voting
 from chainsight.config import RunConfig, load_config
 from chainsight.config.ablate import load_ablation
+from chainsight.decision import dataset_of
 from chainsight.errors import ChainsightError
+from chainsight.job import job
+from chainsight.records import Verified
+from chainsight.report.paper.figures import Place, Result
 from chainsight.report.paper.layout import Splits
-from chainsight.report.paper.settings import Place, Result, Setting
-from chainsight.runner import resolve
-from chainsight.store import Store, open_store
+from chainsight.report.paper.published import NUM_VOTERS
+from chainsight.report.paper.settings import Setting
+from chainsight.runner import StageRun, find, resolve
+from chainsight.scoring import mean_and_error
+from chainsight.stages import ON_DEMAND
+from chainsight.store import Manifest, Store, open_store
 
 RECIPES = {"base": "base", "policy": "sft", "aligned": "dpo"}
 """What the models of a plain run are."""
@@ -88,7 +98,21 @@ def of_run(config: RunConfig) -> tuple[list[Setting], Splits]:
         Setting(name, RECIPES.get(name, ""), whole, results={seed: results(modes)})
         for name, modes in summary["models"].items()
     ]
+    judged = judged_of(config, done, store)
+    if judged is not None:
+        settings += verifications(settings[-1], {seed: store.fetch(judged)}, summary)
     return settings, splits([store.fetch(done.outputs["predictions"])])
+
+
+def judged_of(config: RunConfig, done: StageRun, store: Store) -> Manifest | None:
+    """What stage verify wrote for a run; none: it was not run."""
+    inputs = next(iter(done.outputs.values())).inputs
+    wanted = {kind: inputs[kind] for kind in ON_DEMAND["verify"].inputs}
+    work = job(
+        "verify", config.verify, run=config.run, model=config.model, inputs=wanted, store=store
+    )
+    found = find(work)
+    return found.outputs["verified"] if found else None
 
 
 def of_ablation(told: Mapping[str, Any], config: RunConfig) -> tuple[list[Setting], Splits]:
@@ -111,11 +135,15 @@ def of_ablation(told: Mapping[str, Any], config: RunConfig) -> tuple[list[Settin
         for one in told["settings"]
     ]
     asked: dict[str, str] = {}  # one artifact of each set of questions
-    for one in told["settings"]:
+    store, judged = store_of(config), []
+    for one, setting in zip(told["settings"], settings, strict=True):
         for run in one["seeds"].values():
             asked.setdefault(run["scores"]["fingerprint"], run["predictions"])
-    store = store_of(config)
-    return settings, splits(store.fetch(uri) for uri in asked.values())
+        uris = {seed: run["verified"] for seed, run in one["seeds"].items() if run.get("verified")}
+        if uris:
+            folders = {seed: store.fetch(uri) for seed, uri in uris.items()}
+            judged += verifications(setting, folders, one["seeds"][next(iter(uris))]["scores"])
+    return [*settings, *judged], splits(store.fetch(uri) for uri in asked.values())
 
 
 def results(modes: Mapping[str, Any]) -> dict[Place, Result]:
@@ -138,3 +166,66 @@ def splits(predictions: Iterable[Path]) -> Splits:
             dataset, _, rest = example_id.partition("/")
             found[dataset].add(rest.partition("/")[0])
     return Splits({dataset: tuple(sorted(names)) for dataset, names in found.items()})
+
+
+# --- the verifier ------------------------------------------------------------------------------
+
+METHODS: tuple[voting.Method, ...] = ("greedy", "single", "majority", "weighted", "best")
+
+
+def verifications(
+    setting: Setting, folders: Mapping[str, Path], summary: Mapping[str, Any]
+) -> list[Setting]:
+    """What each way of choosing among the answers of `setting` scores, as settings of their own.
+
+    Args:
+        setting: whose answers were judged.
+        folders: artifacts `verified`, by seed.
+        summary: of its scores, for the metrics.
+    """
+    (modes,) = (m for n, m in summary["models"].items() if n in ("model", setting.name))
+    metrics = {name: one["metric"] for name, one in modes["cot"]["datasets"].items()}
+    judged = {seed: by_dataset(folder) for seed, folder in folders.items()}
+    most = min(
+        len(voting.samples(question))
+        for datasets in judged.values()
+        for questions in datasets.values()
+        for question in questions
+    )
+    return [
+        Setting(
+            f"{setting.name}, {method}" + ("" if method == "greedy" else f" of {size}"),
+            "verify",
+            {**setting.config, "n": size},
+            {**setting.changes, "method": method},
+            rounds=setting.rounds,
+            results={
+                seed: _chosen(method, size, datasets, metrics) for seed, datasets in judged.items()
+            },
+        )
+        for size in sorted({size for size in (most, NUM_VOTERS) if size <= most})
+        for method in METHODS
+    ]
+
+
+def by_dataset(folder: Path) -> dict[str, list[list[Verified]]]:
+    """The judged answers of each question, by dataset."""
+    rows = records.read(folder / "verified.parquet", Verified)
+    found: dict[str, list[list[Verified]]] = {}
+    for example_id, own in groupby(rows, key=lambda row: row.example_id):
+        found.setdefault(dataset_of(example_id), []).append(list(own))
+    return found
+
+
+def _chosen(
+    method: voting.Method,
+    size: int,
+    datasets: Mapping[str, Sequence[voting.Question]],
+    metrics: Mapping[str, str],
+) -> dict[Place, Result]:
+    found = {}
+    for dataset, questions in datasets.items():
+        scores = [voting.values(method, question, [size])[0] for question in questions]
+        value, error = mean_and_error(scores)
+        found[Place("cot", dataset)] = Result(value, error, len(scores), metrics.get(dataset, ""))
+    return found

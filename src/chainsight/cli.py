@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from chainsight import __version__, commands, reporting
+from chainsight.ablation import command as ablation
 from chainsight.demo import command as demo
 from chainsight.errors import ChainsightError
 from chainsight.options import AsJson, ConfigPath, Settings, configuration, err, out, print_json
@@ -240,6 +241,7 @@ def _images() -> dict[str, str] | None:
 
 
 app.command("report")(reporting.report)
+app.command("ablate")(ablation.ablate)
 app.command("teacher")(demo.teacher)
 app.command("serve")(serving.serve)
 app.command("fetch")(serving.fetch)

@@ -147,7 +147,7 @@ def evaluate_models(
     Returns:
         The summary that the stage writes: `models.<name>.<mode>` and the benchmark fingerprint.
     """
-    from chainsight.stages import evaluate
+    from chainsight import evaluation
 
     named = [_named(reference) for reference in references]
     names = [name for name, _ in named]
@@ -172,7 +172,7 @@ def evaluate_models(
             manifest=store.load,
             progress=choose(),
         )
-        evaluate.evaluate_models(
+        evaluation.evaluate_models(
             dict(named),
             benchmarks=store.fetch(benchmarks),
             predictions=predictions,

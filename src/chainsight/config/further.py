@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from chainsight.config.section import Count, Positive, Section
+from chainsight.config.section import Count, Positive, Rate, Section
 from chainsight.config.stages import SftSection
 
 
@@ -33,6 +33,12 @@ class VerifySection(Section):
 class AdoptSection(Section):
     """Candidates to rationales: right chains of the policy's own (STaR, RFT)."""
 
+    min_accuracy: Rate = 0.0
+    """Questions that the policy answers more rarely are left out: their right chains may be luck
+    (0 in the paper)."""
+    max_accuracy: Rate = 1.0
+    """Questions that the policy answers more often are left out (1 in the paper)."""
+
 
 class RftSection(SftSection):
     """The policy learns its own right chains (paper, appendix on RFT)."""
@@ -40,5 +46,6 @@ class RftSection(SftSection):
     composition: Literal["format", "direct", "reasoned", "both"] = "reasoned"
     """Which answers to learn, with the policy's own chains for rationales (`sft.composition`)."""
     format_rows: Annotated[int, Field(ge=0)] = 0
-    """Examples of each dataset that keep the format of both modes; 0: none (paper: RFT), 50: as
-    in the format data (paper: RFT+Format)."""
+    """Examples of each dataset that keep the format of both modes, with the chains that the policy
+    was first taught, and all requests of kind instruct; 0: none (paper: RFT), 50: as in the format
+    data (paper: RFT+Format)."""

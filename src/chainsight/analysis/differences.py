@@ -6,6 +6,7 @@ none (`chance`).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def pairs(models: Sequence[str]) -> list[tuple[str, str]]:
     """Which models are compared, better first: neighbours in the order of training, the last with
     the first, and `aligned` (else the last of its own) with each further model."""
     own = [name for name in ("base", "policy", "aligned") if name in models]
-    found = [(better, than) for than, better in zip(own, own[1:], strict=False)]
+    found = [(better, than) for than, better in pairwise(own)]
     if len(own) > 2:
         found.append((own[-1], own[0]))
     return found + [(own[-1], name) for name in models if own and name not in own]
@@ -91,7 +92,7 @@ def _compared(better: str, than: str, mode: Mode, answered: Answered) -> list[Di
 
 
 def measured(groups: Sequence[Sequence[float]]) -> tuple[int, Interval, int, int, float]:
-    """Of differences by benchmark: their number, mean, how many are won and lost, and the chance."""
+    """Of differences by benchmark: number, mean, how many are won and lost, `chance`."""
     every = [difference for group in groups for difference in group]
     return (
         len(every),

@@ -9,7 +9,7 @@ models got it wrong: such slices would show a gain where there is none.
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -26,13 +26,14 @@ MIN_QUESTIONS = 10
 """Slices with fewer are left out."""
 TYPES = ("kind", "type", "question_types", "operation", "category", "task", "subject")
 """Where datasets say what a question is about; the first that a row has."""
-DIFFICULTIES = {
+DIFFICULTIES: dict[str, dict[str, str]] = {
     "difficult": {"True": "difficult", "False": "not difficult"},
     "level": {str(level): f"level {level}" for level in range(1, 10)},
     "grade": {},
 }
 """Where datasets say how hard a question is, and their values in words."""
 NUM_BANDS = 3
+NUMBER = re.compile(r"[-+]?[$€£]?(\d[\d,]*\.?|\.\d)\d*\s?%?")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def slices(better: Answers, than: Answers, traits: Traits) -> list[Slice]:
     found = [
         (trait, value, keys)
         for trait, values in traits.items()
-        for value, keys in _large({key: values[key] for key in gained if key in values})
+        for value, keys in _large({key: own for key, own in values.items() if key in gained})
     ]
     made = [(measured([[gained[key] for key in keys]]), *rest, keys) for *rest, keys in found]
     q_values = benjamini_hochberg([figures[-1] for figures, *_ in made])
@@ -134,16 +135,22 @@ def traits(
         for key in examples
         if all(key in answers for answers in both)
     }
-    given = {key: _given_difficulty(example) for key, example in examples.items()}
     return {
-        "question type": {key: _types(example) for key, example in examples.items()},
-        "answer": {key: (answer_type(example),) for key, example in examples.items()},
-        "choices": {key: (_choices(example),) for key, example in examples.items()},
-        "difficulty": given,
+        "type": _by(_types, examples),
+        "answer": _by(_answer_types, examples),
+        "choices": _by(_choices, examples),
+        "difficulty": _by(_difficulties, examples),
         "base model": {} if "base" in compared else _ease(answered),
-        "image size": bands(pixels, "pixels"),
-        "length of the two answers": bands(lengths, "tokens"),
+        "image": bands(pixels, "pixels"),
+        "length": bands(lengths, "tokens"),
     }
+
+
+def _by(
+    values: Callable[[Example], Sequence[str]], examples: Mapping[str, Example]
+) -> dict[str, Sequence[str]]:
+    found = {key: values(example) for key, example in examples.items()}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def _types(example: Example) -> list[str]:
@@ -151,34 +158,29 @@ def _types(example: Example) -> list[str]:
     return example.meta[name].split(", ") if name else []
 
 
-def answer_type(example: Example) -> str:
+def _answer_types(example: Example) -> list[str]:
     """What the first reference looks like."""
     reference = example.references[0].strip()
     if example.choices:
-        return "a letter"
+        return ["a letter"]
+    if reference.startswith("["):
+        return ["a list"]
     if reference.lower() in ("yes", "no"):
-        return "yes or no"
-    if reference.startswith("[") or "," in reference.strip(",") and not _is_number(reference):
-        return "a list"
-    if _is_number(reference):
-        return "a number"
-    return "a word" if len(reference.split()) == 1 else "several words"
+        return ["yes or no"]
+    if NUMBER.fullmatch(reference):
+        return ["a number"]
+    return ["a word" if len(reference.split()) == 1 else "several words"]
 
 
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?[$€£]?(\d+|\d{1,3}(,\d{3})+)?(\.\d+)?\s?%?", text) is not None
+def _choices(example: Example) -> list[str]:
+    return [f"{len(example.choices)} choices" if example.choices else "none given"]
 
 
-def _choices(example: Example) -> str:
-    return f"{len(example.choices)} choices" if example.choices else "none given"
-
-
-def _given_difficulty(example: Example) -> list[str]:
+def _difficulties(example: Example) -> list[str]:
     name = next((name for name in DIFFICULTIES if name in example.meta), None)
     if name is None:
         return []
-    value = example.meta[name]
-    return [DIFFICULTIES[name].get(value, value)]
+    return [DIFFICULTIES[name].get(example.meta[name], example.meta[name])]
 
 
 def _ease(answered: Answered) -> dict[str, Sequence[str]]:
@@ -189,11 +191,12 @@ def _ease(answered: Answered) -> dict[str, Sequence[str]]:
     words = (
         ("wrong", "right in one mode", "right in both") if len(modes) > 1 else ("wrong", "right")
     )
-    return {
-        key: (words[sum(is_right(answers[key].score) for answers in modes)],)
+    right = {
+        key: sum(is_right(answers[key].score) for answers in modes)
         for key in modes[0]
         if all(key in answers for answers in modes)
     }
+    return {key: (words[count],) for key, count in sorted(right.items(), key=lambda one: one[1])}
 
 
 def bands(values: Mapping[str, float], unit: str) -> dict[str, Sequence[str]]:

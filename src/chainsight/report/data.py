@@ -16,6 +16,7 @@ from chainsight.metrics import is_right
 from chainsight.records import Candidate, Score
 from chainsight.report.answers import Answers, collect_answers
 from chainsight.report.cards import Card, choose_cards
+from chainsight.report.evidence import Evidence, collect_evidence
 from chainsight.report.flow import Flow, flows
 from chainsight.stages import STAGES
 
@@ -63,6 +64,8 @@ class ReportData:
     cards: tuple[Card, ...] = ()
     answers: Answers | None = None
     """The teacher's."""
+    evidence: Evidence | None = None
+    """What the models' answers prove of each other."""
     decision: Mapping[str, Any] | None = None
     """What `register` wrote."""
 
@@ -119,6 +122,7 @@ def collect(
         band=_band(ordered),
         cards=choose_cards(folders),
         answers=collect_answers(folders, _metrics(ordered, "distill"), stopped),
+        evidence=collect_evidence(folders),
         decision=_json(folders, "decision", "decision.json"),
     )
 

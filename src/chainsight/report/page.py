@@ -6,7 +6,7 @@ from html import escape
 from chainsight import prompts
 from chainsight.config import PromptStyle
 from chainsight.records import MODES, Score
-from chainsight.report import distillation
+from chainsight.report import comparisons, distillation
 from chainsight.report.cards import Card, Said
 from chainsight.report.data import ReportData, StageResult
 from chainsight.scoring import ALL, headline, is_forgiving
@@ -21,6 +21,7 @@ def build(data: ReportData) -> str:
         _header(data),
         _tiles(data),
         _scores(data),
+        comparisons.section(data.evidence),
         _curves(data),
         _flow(data),
         distillation.section(data.answers),
@@ -30,7 +31,7 @@ def build(data: ReportData) -> str:
         _prompts(data.prompt_style),
         _metrics(data),
     )
-    return document(f"Chainsight: {data.name}", sections, distillation.STYLE)
+    return document(f"Chainsight: {data.name}", sections, distillation.STYLE + comparisons.STYLE)
 
 
 def _figure(svg: str) -> str:

@@ -48,6 +48,7 @@ _WITHOUT_RESULT = (
     "reporting.py",
     "serving/",
     "tracking/",
+    "verification/",
 )
 """Code that cannot change an artifact and so stays out of the code version."""
 

@@ -1,95 +1,93 @@
-"""Accuracy against the number of samples, with bootstrap bands, paired by question with greedy.
+"""Accuracy against the number of samples, with intervals of the gain over the greedy answer.
 
-Letters in shapes: Q questions, C columns (a method at an n), R resamples. Several benchmarks count
-alike, as in `paired`: the mean of their means.
+Paired by question. Several benchmarks count alike: the plain mean of their means.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
-from chainsight import paired
 from chainsight.analysis import voting
-from chainsight.analysis.voting import METHODS, Method, Question
+from chainsight.analysis.intervals import Interval, interval
+from chainsight.analysis.voting import METHODS, PAPER, Method, Question, Scale
+from chainsight.decision import dataset_of
+from chainsight.records import Verified
 
-CONFIDENCE = 0.95
-"""Of the intervals, two-sided."""
+Groups = Mapping[str, Sequence[Question]]
+"""Questions by benchmark."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A method with `n` samples: its accuracy, and how far it is above greedy; both 0 to 1."""
+    """A method with `n` samples: its accuracy, and how far it is above greedy; all 0 to 1."""
 
     method: Method
     n: int
     value: float
-    low: float
-    high: float
     gain: float
-    gain_low: float
-    gain_high: float
+    low: float
+    """Bounds of the gain."""
+    high: float
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+
+def grouped(rows: Iterable[Verified]) -> dict[str, list[Question]]:
+    """The questions of each benchmark; the answers to a question stand together in `rows`."""
+    found: dict[str, list[Question]] = {}
+    for example_id, own in groupby(rows, key=lambda one: one.example_id):
+        found.setdefault(dataset_of(example_id), []).append(list(own))
+    return found
 
 
 def sizes(num_candidates: int) -> tuple[int, ...]:
     """1, 2, 4, ... and the number itself."""
     powers = {1 << k for k in range(num_candidates.bit_length())}
-    return tuple(sorted({n for n in powers if n <= num_candidates} | {num_candidates}))
+    return tuple(sorted(powers | {num_candidates}))
 
 
 def curves(
-    groups: Mapping[str, Sequence[Question]],
+    groups: Groups,
     methods: Sequence[Method] = METHODS,
-    max_words: int = 90,
+    scale: Scale = PAPER,
+    ns: Sequence[int] | None = None,
 ) -> list[Point]:
-    """A point for each method and n, over the questions of each benchmark.
-
-    All columns are resampled alike, so that two curves of one call can be compared.
-    """
-    questions = [question for own in groups.values() for question in own]
-    ns = sizes(min(len(voting.samples(question)) for question in questions))
-    columns = [(method, n) for method in methods for n in ns]
-    scores = [_table(own, methods, ns, max_words) for own in groups.values()]
-    base = [np.array([[voting.greedy(one).score] for one in own]) for own in groups.values()]
-    gains = [own - first for own, first in zip(scores, base, strict=True)]
-    return [
-        Point(*column, *own, *gain)
-        for column, own, gain in zip(columns, _figures(scores), _figures(gains), strict=True)
-    ]
-
-
-def _table(
-    questions: Sequence[Question], methods: Sequence[Method], ns: Sequence[int], max_words: int
-) -> np.ndarray:
-    """Expected scores [Q, C]."""
-    return np.array(
-        [
-            [score for method in methods for score in voting.values(method, one, ns, max_words)]
-            for one in questions
+    """A point for each method and number of samples (`voting.values`); `ns` none: `sizes`."""
+    if ns is None:
+        ns = sizes(min(len(voting.samples(one)) for own in groups.values() for one in own))
+    scores = {
+        method: [
+            np.array([voting.values(method, one, ns, scale) for one in own])
+            for own in groups.values()
         ]
-    )
-
-
-def _figures(groups: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
-    """Mean of means with its interval, of each column of the groups' tables [Q, C]."""
-    means = np.mean([own.mean(0) for own in groups], 0)  # [C]
-    resampled = np.mean([_resampled(k, own) for k, own in enumerate(groups)], 0)  # [R, C]
-    tail = 1 - (1 - CONFIDENCE) / 2
+        for method in dict.fromkeys(("greedy", *methods))
+    }
     return [
-        (float(mean), *paired.bounds([column.tolist()], tail))
-        for mean, column in zip(means, resampled.T, strict=True)
+        _point(
+            method, n, [own[:, k] for own in scores[method]], [g[:, k] for g in scores["greedy"]]
+        )
+        for method in methods
+        for k, n in enumerate(ns)
     ]
 
 
-def _resampled(number: int, table: np.ndarray) -> np.ndarray:
-    """Means [R, C] over questions drawn with replacement, the same ones for all columns."""
-    count = len(table)
-    drawn = np.random.default_rng(number).multinomial(
-        count, np.full(count, 1 / count), size=paired.RESAMPLES
-    )
-    found: np.ndarray = drawn @ table / count
-    return found
+def _point(
+    method: Method, n: int, scores: Sequence[np.ndarray], greedy: Sequence[np.ndarray]
+) -> Point:
+    """From each question's score, by method and greedily; one array a benchmark."""
+    value = float(np.mean([own.mean() for own in scores]))
+    found = Interval(0.0, 0.0, 0.0)
+    if method != "greedy":
+        found = interval([(one - g)[None] for one, g in zip(scores, greedy, strict=True)])
+    return Point(method, n, value, found.value, found.low, found.high)
+
+
+def flat(points: Iterable[Point]) -> dict[str, float]:
+    """`best/accuracy`, and its gain over greedy with bounds: metrics, for points of one n."""
+    values: dict[str, float] = {}
+    for point in points:
+        values[f"{point.method}/accuracy"] = point.value
+        if point.method != "greedy":
+            gain = {"gain": point.gain, "gain_low": point.low, "gain_high": point.high}
+            values |= {f"{point.method}/{name}": one for name, one in gain.items()}
+    return values

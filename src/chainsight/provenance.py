@@ -153,9 +153,14 @@ def settings_behind(uris: Iterable[str], manifest: Callable[[str], Manifest]) ->
         read = manifest(todo.pop())
         todo += [one for one in read.inputs.values() if one not in seen]
         seen |= set(read.inputs.values())
-        found |= _flat(read.config, f"{read.stage}.")
-        found[f"{read.stage}.code_version"] = read.code_version
+        found |= settings_of(read)
     return found
+
+
+def settings_of(manifest: Manifest) -> dict[str, Any]:
+    """Every setting of the stage that wrote an artifact, by dotted name."""
+    version = {f"{manifest.stage}.code_version": manifest.code_version}
+    return _flat(manifest.config, f"{manifest.stage}.") | version
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:

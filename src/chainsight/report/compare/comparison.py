@@ -1,17 +1,20 @@
 """What distinguishes two sides: scores, answers won and lost, form, settings, time and cost."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chainsight import paired
+from chainsight.analysis.agreement import agreements
 from chainsight.analysis.differences import measured
 from chainsight.analysis.intervals import Interval
+from chainsight.analysis.slices import slices, traits
 from chainsight.decision import UNPARSED, dataset_of
 from chainsight.provenance import Setting, settings_that_differ
-from chainsight.records import MODES
+from chainsight.records import MODES, Example, Prediction
 from chainsight.report.compare.matching import Matched, Pair, match
 from chainsight.report.compare.sides import Side
+from chainsight.report.evidence import Evidence, Sliced, pixels
 from chainsight.scoring import ALL
 
 CONFIDENCE = 0.975
@@ -67,6 +70,8 @@ class Comparison:
     settings: tuple[Setting, ...]
     statuses: dict[tuple[str, str, str], int]
     """Mode, status before and after: number of questions."""
+    evidence: Evidence
+    """By kinds of question, and direct against reasoned answers."""
 
     @property
     def flips(self) -> tuple[Pair, ...]:
@@ -85,7 +90,26 @@ def compare(before: Side, after: Side) -> Comparison:
         tuple(_lines(matched.pairs)),
         changed(before, after),
         dict(Counter((p.after.mode, p.before.status, p.after.status) for p in matched.pairs)),
+        _evidence(matched.pairs, after.questions or {}),
     )
+
+
+def _evidence(pairs: Iterable[Pair], examples: Mapping[str, Example]) -> Evidence:
+    """What the report says of a run's models, of A and B."""
+    answered: dict[tuple[str, str], dict[str, Prediction]] = {}
+    for pair in pairs:
+        name = pair.after.example_id
+        answered.setdefault(("A", pair.after.mode), {})[name] = pair.before
+        answered.setdefault(("B", pair.after.mode), {})[name] = pair.after
+    known = {key: examples[key] for own in answered.values() for key in own if key in examples}
+    sizes = {key: size for key, example in known.items() if (size := pixels(example))}
+    sliced = tuple(
+        Sliced("B", "A", mode, tuple(slices(answered["B", mode], answered["A", mode], found)))
+        for mode in MODES
+        if ("B", mode) in answered
+        for found in [traits(known, sizes, answered, ("A", "B"), mode)]
+    )
+    return Evidence((), sliced, tuple(agreements(answered)), ())
 
 
 def _lines(pairs: Iterable[Pair]) -> Iterable[Line]:

@@ -7,10 +7,12 @@ from typing import Any
 
 from chainsight import prompts
 from chainsight.records import MODES, Example, Prediction
+from chainsight.report import comparisons, figures
 from chainsight.report.cards import picture, spread
 from chainsight.report.compare.comparison import Comparison, Line
 from chainsight.report.compare.matching import Pair
 from chainsight.report.compare.sides import Side
+from chainsight.report.figures import bounds, chance, points, reading, strip
 from chainsight.scoring import ALL
 from chainsight.webpage import document, table, tiles
 
@@ -19,7 +21,9 @@ NUM_FLIPS = 30
 SIDE = 240
 """Longest side of their pictures, in pixels."""
 MODE_TITLES = {"direct": "direct", "cot": "reasoned"}
-STYLE = """
+STYLE = (
+    comparisons.STYLE
+    + """
 .sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 12px;
   margin: 14px 0; }
 .sides div { border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px;
@@ -27,6 +31,7 @@ STYLE = """
 td.value { overflow-wrap: anywhere; }
 details.flips > summary { font-weight: 600; margin: 10px 0; }
 """
+)
 READING = (
     "B less A, question by question, on the same questions. The interval is a paired bootstrap's "
     "over the questions (95 %); p is two-sided, by the test that the gate uses. An interval that "
@@ -43,8 +48,9 @@ def build(found: Comparison) -> str:
         _tiles(found.lines),
         _scores(found.lines),
         _settings(found),
-        _form(found),
         _flips(found),
+        comparisons.section(found.evidence),
+        _form(found),
         _spent(found),
     )
     return document(f"Chainsight: {names}", sections, STYLE)
@@ -79,49 +85,44 @@ def whole(lines: Iterable[Line]) -> list[Line]:
 
 
 def _tiles(lines: Iterable[Line]) -> str:
-    return tiles((f"{points(line.gain.value)} points", _said_of(line)) for line in whole(lines))
+    return tiles(
+        (f"{points(line.gain.value)} points", f"{MODE_TITLES[line.mode]}: B is {_said_of(line)}")
+        for line in whole(lines)
+    )
 
 
 def _said_of(line: Line) -> str:
-    interval = f"{points(line.gain.low)} to {points(line.gain.high)}"
-    return f"{MODE_TITLES[line.mode]}: B is {WORDS[line.verdict]} ({interval})"
+    return f"{WORDS[line.verdict]} ({bounds(line.gain)})"
 
 
 WORDS = {"better": "better", "worse": "worse", "open": "not shown to differ"}
 
 
-def _scores(lines: Iterable[Line]) -> str:
+def _scores(lines: Sequence[Line]) -> str:
+    scale = figures.scale([line.gain for line in lines])
     rows = [
         [
             MODE_TITLES[line.mode],
-            "all (mean)" if line.dataset == ALL else escape(line.dataset),
-            f"{line.num_questions:,}",
+            f"{_benchmark(line)} ({line.num_questions:,})",
             f"{100 * line.before:.1f}",
             f"{100 * line.after:.1f}",
             f"<b>{points(line.gain.value)}</b>",
-            f"{points(line.gain.low)} to {points(line.gain.high)}",
-            chance(line.p_value),
+            bounds(line.gain),
+            strip(line.gain, scale),
             f"{line.num_won:,} / {line.num_lost:,}",
-            f'<span class="{COLOURS[line.verdict]}">{line.verdict}</span>',
+            chance(line.p_value),
+            reading(line.gain, line.verdict != "open"),
         ]
         for line in lines
     ]
-    head = ["prompt", "benchmark", "questions", "A, %", "B, %", "B - A", "95 %", "p", "won / lost",
-            "B is"]  # fmt: skip
-    return f'<h2>Scores</h2><p class="faint">{READING}</p>' + table(head, rows, range(2, 9))
+    head = ["mode", "benchmark", "A, %", "B, %", "B less A", "95 % interval",
+            scale.title(), "won / lost", "p", "B is"]  # fmt: skip
+    shown = table(head, rows, (2, 3, 4, 5, 7, 8))
+    return f'<h2>Scores</h2><p class="faint">{READING}</p>{shown}'
 
 
-COLOURS = {"better": "good", "worse": "bad", "open": "faint"}
-
-
-def points(value: float) -> str:
-    """`+2.3`, in percentage points."""
-    return f"{100 * value:+.1f}"
-
-
-def chance(p: float) -> str:
-    """`0.031`."""
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+def _benchmark(line: Line) -> str:
+    return "all (mean)" if line.dataset == ALL else escape(line.dataset)
 
 
 def _settings(found: Comparison) -> str:
@@ -144,7 +145,7 @@ def _form(found: Comparison) -> str:
     rows = [
         [
             MODE_TITLES[line.mode],
-            "all (mean)" if line.dataset == ALL else escape(line.dataset),
+            _benchmark(line),
             f"{100 * line.unread_before:.1f}",
             f"{100 * line.unread_after:.1f}",
             f"{line.tokens_before:.1f}",

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from chainsight.report.compare.comparison import Comparison
 from chainsight.report.compare.matching import Pair
-from chainsight.report.compare.page import MODE_TITLES, points, shortened
+from chainsight.report.compare.page import MODE_TITLES, shortened
+from chainsight.report.figures import bounds, points
 
 NUM_SETTINGS = 20
 
@@ -40,7 +41,7 @@ def _scores(found: Comparison) -> Table:
             escape(line.dataset),
             f"{100 * line.before:.1f}",
             f"{100 * line.after:.1f}",
-            f"{points(line.gain.value)} ({points(line.gain.low)} to {points(line.gain.high)})",
+            f"{points(line.gain.value)} ({bounds(line.gain)})",
             f"{line.num_won}/{line.num_lost}",
             line.verdict,
         )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from chainsight import records, stored
 from chainsight.config import RunConfig, load_config
 from chainsight.errors import ArtifactError, ConfigError, RecordError
-from chainsight.provenance import settings_behind, trace
+from chainsight.provenance import settings_behind, settings_of, trace
 from chainsight.records import Example, Prediction
 from chainsight.report.paper.sources import ablation_of, is_ablation
 from chainsight.runner import resolve
@@ -58,11 +58,8 @@ class Side:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Every setting behind the answers, by the name that configurations have for it."""
-        found = settings_behind(self._sources, self.store.load)
-        asked = {"evaluate": self.manifest.config.get("config", {})}
-        return _named(found) | {
-            f"{stage}.{key}": value for stage, tree in asked.items() for key, value in tree.items()
-        }
+        found = settings_behind(self._sources, self.store.load) | settings_of(self.manifest)
+        return _named(found)
 
     @property
     def _sources(self) -> list[str]:
@@ -97,14 +94,12 @@ def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for name, value in settings.items():
         stage, _, rest = name.partition(".")
-        if rest == "code_version":
-            found["code version"] = value
-        elif rest == "seed":
-            found["run.seed"] = value
-        elif rest.startswith("model."):
-            found[rest] = value
-        else:
-            found[f"{stage}.{rest.removeprefix('config.')}"] = value
+        if rest.startswith("config."):
+            found[f"{ALL[stage].section or stage}.{rest.removeprefix('config.')}"] = value
+        elif rest.startswith("sources."):
+            found[name] = value
+        else:  # seed, model.base, code_version
+            found[{"seed": "run.seed", "code_version": "code version"}.get(rest, rest)] = value
     return found
 
 

@@ -92,16 +92,25 @@ def of_run(config: RunConfig) -> tuple[list[Setting], Splits]:
             "start with: chainsight run CONFIG"
         )
     store = store_of(config)
-    summary = json.loads((store.fetch(done.outputs["scores"]) / "summary.json").read_text("utf-8"))
-    whole, seed = config.model_dump(mode="json", by_alias=True), str(config.run.seed)
-    settings = [
-        Setting(name, RECIPES.get(name, ""), whole, results={seed: results(modes)})
-        for name, modes in summary["models"].items()
-    ]
+    folders = {kind: store.fetch(manifest) for kind, manifest in done.outputs.items()}
     judged = judged_of(config, done, store)
     if judged is not None:
-        settings += verifications(settings[-1], {seed: store.fetch(judged)}, summary)
-    return settings, splits([store.fetch(done.outputs["predictions"])])
+        folders["verified"] = store.fetch(judged)
+    return of_evaluation(config, folders)
+
+
+def of_evaluation(config: RunConfig, folders: Mapping[str, Path]) -> tuple[list[Setting], Splits]:
+    """As `of_run`, from the local folders of scores, predictions and perhaps verified."""
+    summary = json.loads((folders["scores"] / "summary.json").read_text("utf-8"))
+    whole, seed = config.model_dump(mode="json", by_alias=True), str(config.run.seed)
+    settings = {
+        name: Setting(name, RECIPES.get(name, ""), whole, results={seed: results(modes)})
+        for name, modes in summary["models"].items()
+    }
+    found = list(settings.values())
+    if "verified" in folders and "aligned" in settings:
+        found += verifications(settings["aligned"], {seed: folders["verified"]}, summary)
+    return found, splits([folders["predictions"]])
 
 
 def judged_of(config: RunConfig, done: StageRun, store: Store) -> Manifest | None:

@@ -128,9 +128,11 @@ def read(reference: str, run: RunConfig | None) -> Side:
 
 
 def configuration_of(reference: str) -> RunConfig | None:
-    """The run that a reference names, which the other side's registry may be that of."""
+    """The run that a reference names, whose registry the other side's may be."""
     place = Path(reference.partition("#")[0])
-    return load_config(place) if place.is_file() and not is_ablation(place) else None
+    if not place.is_file():
+        return None
+    return ablation_of(place, {})[1] if is_ablation(place) else load_config(place)
 
 
 def _of_run(reference: str, config: RunConfig, model: str) -> Side:

@@ -225,9 +225,13 @@ def _asked(settings: Iterable[Setting], mode: Mode) -> bool:
 
 
 def _is_worth(table: Table, rows: Sequence[tuple[str, Sequence[Setting]]]) -> bool:
-    """Two settings of ours make a comparison; of the main table one will do."""
-    filled = sum(bool(own) for _, own in rows)
-    return filled >= (1 if table is TABLES[0] else 2)
+    """The main table always; another if it compares something that the main one has not."""
+    filled = [own for _, own in rows if own]
+    if table is TABLES[0]:
+        return bool(filled)
+    main = [row.recipe for row in TABLES[0].own_rows if row.recipe]
+    new = (s for own in filled for s in own if not any(is_of(s, recipe) for recipe in main))
+    return len(filled) > 1 and any(new)
 
 
 def _own_lines(

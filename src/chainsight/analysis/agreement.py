@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainsight.analysis.differences import Answered, Answers, gains, measured, pairs
+from chainsight.analysis.differences import Answered, Answers, bootstrap, chance, gains, pairs
 from chainsight.analysis.intervals import Interval
 from chainsight.decision import dataset_of
 from chainsight.metrics import is_right
@@ -62,8 +62,8 @@ def _agreement(model: str, direct: Answers, reasoned: Answers) -> Agreement:
     for key, gain in gains(reasoned, direct).items():
         counts[_kind(direct[key], reasoned[key])] += 1
         datasets.setdefault(dataset_of(key), []).append(gain)
-    _, gain_found, _, _, p_value = measured(list(datasets.values()))
-    return Agreement(model, **counts, gain=gain_found, p_value=p_value)
+    p_value = chance(list(datasets.values()))
+    return Agreement(model, **counts, gain=bootstrap(datasets), p_value=p_value)
 
 
 def _kind(direct: Prediction, reasoned: Prediction) -> str:

@@ -1,17 +1,15 @@
 """What one model is better by than another, on the questions that both were asked. Pure.
 
-Each difference comes with its interval (`intervals`) and the chance of one as large where there is
-none (`chance`).
+Each difference comes with the gate's bootstrap and tests (`paired`): equal data, equal figures
+wherever a report shows them. Of few questions, or several seeds: `intervals`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-
 from chainsight import paired
-from chainsight.analysis.intervals import Interval, interval
+from chainsight.analysis.intervals import LEVEL, Interval
 from chainsight.decision import dataset_of
 from chainsight.records import MODES, Mode, Prediction
 from chainsight.scoring import ALL
@@ -83,21 +81,32 @@ def _compared(better: str, than: str, mode: Mode, answered: Answered) -> list[Di
     datasets: dict[str, list[float]] = {}
     for key, gain in gains(answered[better, mode], answered[than, mode]).items():
         datasets.setdefault(dataset_of(key), []).append(gain)
-    groups = {name: [own] for name, own in datasets.items()}
+    groups = {name: {name: own} for name, own in datasets.items()}
     if len(datasets) > 1:
-        groups = {ALL: list(datasets.values())} | groups
-    return [
-        Difference(better, than, mode, name, *measured(found)) for name, found in groups.items()
-    ]
+        groups = {ALL: datasets} | groups
+    return [_difference(better, than, mode, name, own) for name, own in groups.items()]
 
 
-def measured(groups: Sequence[Sequence[float]]) -> tuple[int, Interval, int, int, float]:
-    """Of differences by benchmark: number, mean, how many are won and lost, `chance`."""
-    every = [difference for group in groups for difference in group]
-    return (
-        len(every),
-        interval([np.array([group]) for group in groups]),
-        sum(difference > 0 for difference in every),
-        sum(difference < 0 for difference in every),
-        chance(groups),
+def _difference(
+    better: str, than: str, mode: Mode, dataset: str, groups: Mapping[str, Sequence[float]]
+) -> Difference:
+    every = [difference for group in groups.values() for difference in group]
+    return Difference(
+        better,
+        than,
+        mode,
+        dataset,
+        num_questions=len(every),
+        gain=bootstrap(groups),
+        num_won=sum(difference > 0 for difference in every),
+        num_lost=sum(difference < 0 for difference in every),
+        p_value=chance(list(groups.values())),
     )
+
+
+def bootstrap(groups: Mapping[str, Sequence[float]]) -> Interval:
+    """The mean of the benchmarks' means, with its interval over the questions."""
+    ordered = sorted(groups)
+    means = [paired.resampled_means(groups[name], seed=name) for name in ordered]
+    low, high = paired.bounds(means, (1 + LEVEL) / 2)
+    return Interval(paired.mean_of_means([groups[name] for name in ordered]), low, high)

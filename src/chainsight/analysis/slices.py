@@ -15,8 +15,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from chainsight.analysis.differences import Answered, Answers, gains, measured
-from chainsight.analysis.intervals import LEVEL, Interval
+from chainsight.analysis.differences import Answered, Answers, chance, gains
+from chainsight.analysis.intervals import LEVEL, Interval, interval
 from chainsight.metrics import is_right
 from chainsight.records import MODES, Example
 
@@ -47,9 +47,6 @@ class Slice:
     """Mean score, 0 to 1."""
     than: Interval
     gain: Interval
-    num_won: int
-    num_lost: int
-    p_value: float
     q_value: float
 
 
@@ -61,19 +58,18 @@ def slices(better: Answers, than: Answers, traits: Traits) -> list[Slice]:
         for trait, values in traits.items()
         for value, keys in _large({key: own for key, own in values.items() if key in gained})
     ]
-    made = [(measured([[gained[key] for key in keys]]), *rest, keys) for *rest, keys in found]
-    q_values = benjamini_hochberg([figures[-1] for figures, *_ in made])
+    q_values = benjamini_hochberg([chance([[gained[key] for key in keys]]) for _, _, keys in found])
     return [
         Slice(
             trait,
             value,
-            figures[0],
-            mean_score(better, keys),
-            mean_score(than, keys),
-            *figures[1:],
-            q_value,
+            num_questions=len(keys),
+            better=mean_score(better, keys),
+            than=mean_score(than, keys),
+            gain=interval([np.array([[gained[key] for key in keys]])]),
+            q_value=q_value,
         )
-        for (figures, trait, value, keys), q_value in zip(made, q_values, strict=True)
+        for (trait, value, keys), q_value in zip(found, q_values, strict=True)
     ]
 
 
@@ -204,7 +200,7 @@ def bands(values: Mapping[str, float], unit: str) -> dict[str, Sequence[str]]:
     if not values:
         return {}
     quantiles = [k / NUM_BANDS for k in range(1, NUM_BANDS)]
-    cuts = np.unique(np.quantile(list(values.values()), quantiles, method="higher"))
+    cuts = np.unique(np.quantile(list(values.values()), quantiles, method="lower"))
     places = {key: int(np.searchsorted(cuts, value)) for key, value in values.items()}
     members = [[values[key] for key in places if places[key] == at] for at in range(len(cuts) + 1)]
     names = [f"{min(own):,.9g} to {max(own):,.9g} {unit}" if own else "" for own in members]

@@ -5,26 +5,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chainsight.analysis.intervals import Interval
+from chainsight.report.parts import points
+from chainsight.webpage import traced
 
-WIDTH, HEIGHT, EDGE = 170, 18, 5
+WIDTH, HEIGHT, EDGE = 130, 18, 5
 """Of a strip, in pixels; nothing but halves of dots is in its edges."""
 STYLE = """
-.strip { display: block; width: 170px; height: 18px; min-width: 0; }
+.strip { display: block; width: 130px; height: 18px; min-width: 0; }
 td .strip { margin-top: 2px; } .sign { white-space: nowrap; }
 """
 
 
-MINUS = "\N{MINUS SIGN}"
+@dataclass(frozen=True)
+class Source:
+    """What a figure is called on the page, and which rows it is of."""
+
+    name: str
+    rows: str
 
 
-def points(value: float) -> str:
+def gain(found: Interval, source: Source) -> str:
     """`+3.2`: a difference of 0.032, in points."""
-    return f"{100 * value:+.1f}".replace("-", MINUS).replace("+0.0", "0.0")
+    mean = traced(source.name, found.value, points(found.value), f"{source.rows}: mean")
+    return f"<b>{mean}</b>"
 
 
-def bounds(found: Interval) -> str:
+def bounds(found: Interval, source: Source) -> str:
     """`-1.2 to +7.6`, in points."""
-    return f"{points(found.low)} to {points(found.high)}"
+    ends = (("low", found.low), ("high", found.high))
+    return " to ".join(
+        traced(f"{source.name}/{end}", value, points(value), f"{source.rows}: bootstrap")
+        for end, value in ends
+    )
+
+
+def percent(found: Interval) -> str:
+    """`25 (14 to 40)`, in per cent."""
+    ends = f"({100 * found.low:.0f} to {100 * found.high:.0f})"
+    return f'{100 * found.value:.0f} <span class="faint">{ends}</span>'
 
 
 def chance(p_value: float) -> str:
@@ -35,7 +53,7 @@ def chance(p_value: float) -> str:
 def reading(found: Interval, sure: bool) -> str:
     """A sign and a word, so that nothing depends on colour."""
     if not sure:
-        return '<span class="sign faint">○ may be chance</span>'
+        return '<span class="sign faint">○ open</span>'
     if found.value > 0:
         return '<span class="sign good">▲ above</span>'
     return '<span class="sign bad">▼ below</span>'

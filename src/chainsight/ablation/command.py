@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chainsight.errors import ChainsightError
 from chainsight.options import AsJson, Settings, err, out, overrides, print_json
+
+if TYPE_CHECKING:
+    from chainsight.ablation.execute import State
 
 
 def ablate(
@@ -27,34 +30,52 @@ def ablate(
 ) -> None:
     """Compare settings of the pipeline over several seeds; finished work is reused."""
     from chainsight.ablation import show
-    from chainsight.ablation.execute import execute, survey
+    from chainsight.ablation.execute import survey
     from chainsight.ablation.plan import plan
-    from chainsight.ablation.results import collect, write
     from chainsight.config.ablate import load_ablation
 
     state = survey(plan(*load_ablation(config, overrides(settings))))
     if dry_run:
         return print_json(show.planned(state)) if as_json else show.show_plan(out, state)
-    at_once = jobs or default_jobs()
     try:
-        execute(state, at_once, max(1, _cores() // at_once), show.Lines(err, state, at_once))
+        found = _run(state, jobs or default_jobs())
     except KeyboardInterrupt:
         err.print("stopped; finished work is kept, and the same command goes on from there")
         raise typer.Exit(130) from None  # as shells say of ctrl-c
-    finally:
-        found = collect(state)
-        path = write(found, state.plan.folder())
     if as_json:
         print_json(found)
     else:
         show.show_table(out, found)
-        out.print(f"results     {path}", highlight=False, soft_wrap=True)
+        show.show_claims(out, found)
+        out.print(f"report      {state.plan.folder() / 'ablation.html'}", soft_wrap=True)
     if state.failed:
         raise ChainsightError(_lost(state))
     return None
 
 
-def _lost(state: Any) -> str:
+def _run(state: "State", jobs: int) -> dict[str, Any]:
+    """Do what is left, write what was found, in whole or in part, and record it in MLflow."""
+    from chainsight.ablation.execute import execute
+    from chainsight.ablation.page import build
+    from chainsight.ablation.results import collect, write
+    from chainsight.ablation.track import record, tracked
+    from chainsight.ablation.view import Progress
+    from chainsight.ablation.work import processes
+
+    with tracked(state.plan) as parent:
+        try:
+            with Progress(err, state, jobs) as view, processes(_cores() // jobs or 1) as start:
+                execute(state, jobs, start, view)
+        finally:
+            found = collect(state)
+            folder = state.plan.folder()
+            write(found, folder)
+            (folder / "ablation.html").write_text(build(found), encoding="utf-8")
+        record(parent, state, found, folder)
+    return found
+
+
+def _lost(state: "State") -> str:
     rows: dict[str, list[int]] = {}
     for row, _ in state.lost_rows():
         rows.setdefault(row.name, []).append(row.seed)

@@ -1,70 +1,18 @@
-"""What `chainsight ablate` says: the plan, how far it is, the table."""
+"""What `chainsight ablate` says: the plan before, the table and the verdicts after."""
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from chainsight.ablation import table
-from chainsight.ablation.execute import State, seconds_by_stage
-from chainsight.ablation.plan import Node, Plan
+from chainsight.ablation.execute import State
+from chainsight.ablation.plan import Plan
 from chainsight.console import MODE_TITLES
-from chainsight.report.plots import duration
-from chainsight.runner import StageRun
 from chainsight.scoring import ALL
-
-
-class Lines:
-    """Follows an execution: a line for each node that ends."""
-
-    def __init__(self, console: Console, state: State, jobs: int) -> None:
-        self._console, self._state, self._jobs = console, state, jobs
-        self._num_reused = 0
-
-    def reused(self, node: Node, run: StageRun) -> None:  # noqa: ARG002
-        self._num_reused += 1
-
-    def started(self, node: Node, events: Path) -> None:  # noqa: ARG002
-        return None
-
-    def finished(self, node: Node, run: StageRun) -> None:
-        self._say(f"[green]✓[/] {self._title(node)} {run.seconds:.0f} s")
-
-    def failed(self, node: Node, why: str) -> None:
-        self._say(f"[red]✗[/] {self._title(node)}")
-        self._console.print(why, highlight=False, markup=False, soft_wrap=True)
-
-    def tick(self) -> None:
-        return None
-
-    def _title(self, node: Node) -> str:
-        names = list(dict.fromkeys(row.name for row in self._state.plan.users(node.id)))
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        return f"{node.stage.name:<8} seed {node.run.seed}  [dim]{names[0]}{more}[/]"
-
-    def _say(self, line: str) -> None:
-        state = self._state
-        count = f"{len(state.done)}/{len(state.plan.nodes)}"
-        left = remaining(state, self._jobs)
-        words = f", about {duration(left)} left" if left else ""
-        self._console.print(
-            f"{line}  [dim]({count}, {self._num_reused} reused{words})[/]",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-
-def remaining(state: State, jobs: int) -> float | None:
-    """Seconds that are left, by the mean of each stage so far; None: a stage is still unknown."""
-    known = seconds_by_stage(state.done)
-    rest = [node for node in state.plan.nodes.values() if node.id in state.running]
-    stages = Counter(node.stage.name for node in [*state.rest, *rest])
-    if not stages or not set(stages) <= set(known):
-        return None
-    return sum(known[stage] * count for stage, count in stages.items()) / jobs
 
 
 def planned(state: State) -> dict[str, Any]:
@@ -118,6 +66,21 @@ def _plan_title(told: Mapping[str, Any]) -> str:
     )
 
 
+OUTCOMES = {"yes": "[green]yes[/]", "no": "[red]no[/]", "open": "[yellow]open[/]"}
+
+
+def show_claims(console: Console, found: Mapping[str, Any]) -> None:
+    """Each claim, and whether it is reproduced."""
+    if not found["claims"]:
+        return
+    drawn = Table(title="Claims", title_justify="left")
+    for name in ("claim", "reproduced", "why"):
+        drawn.add_column(name)
+    for claim in found["claims"]:
+        drawn.add_row(escape(claim["name"]), OUTCOMES[claim["reproduced"]], escape(claim["words"]))
+    console.print(drawn)
+
+
 def show_table(console: Console, found: Mapping[str, Any]) -> None:
     """Mean and spread over seeds, a row a setting; a table a dataset where there are several."""
     for dataset in table.datasets(found):
@@ -125,30 +88,38 @@ def show_table(console: Console, found: Mapping[str, Any]) -> None:
 
 
 def _table(found: Mapping[str, Any], dataset: str) -> Table:
-    title = "the mean over the datasets" if dataset == ALL else dataset
+    title = "mean over the datasets" if dataset == ALL else dataset
+    modes = table.modes(found)
     drawn = Table(
         title=f"{title}: accuracy, % (mean ± standard deviation over seeds)", title_justify="left"
     )
-    modes = table.modes(found)
     drawn.add_column("setting")
     for mode in modes:
         drawn.add_column(MODE_TITLES[mode], justify="right")
-        drawn.add_column(f"against {found['baseline']}", justify="right", style="dim")
+        drawn.add_column(f"- {found['baseline']}", justify="right", style="dim")
     drawn.add_column("seeds", justify="right")
-    base = next(s for s in found["settings"] if s["name"] == found["baseline"])
     for setting in found["settings"]:
         cells = []
         for mode in modes:
-            own = table.cell(setting, mode, dataset)
-            against = table.difference(own, table.cell(base, mode, dataset))
-            cells += [percent(own), "" if setting is base else percent(against, sign=True)]
-        drawn.add_row(setting["name"], *cells, str(len(setting["seeds"])))
+            cells += [
+                percent(table.cell(setting, mode, dataset)),
+                points(table.against(setting, mode, dataset)),
+            ]
+        drawn.add_row(escape(setting["name"]), *cells, str(len(setting["seeds"])))
     return drawn
 
 
-def percent(cell: table.Cell | None, *, sign: bool = False) -> str:
+def percent(cell: table.Cell | None) -> str:
     """`61.2 ± 1.3`."""
     if cell is None:
         return "-"
-    mean = f"{100 * cell.mean:+.1f}" if sign else f"{100 * cell.mean:.1f}"
+    mean = f"{100 * cell.mean:.1f}"
     return mean if cell.spread is None else f"{mean} ± {100 * cell.spread:.1f}"
+
+
+def points(difference: Mapping[str, Any] | None) -> str:
+    """`+3.1 (+1.0 to +5.2)`: points, with the interval over seeds and questions."""
+    if difference is None:
+        return ""
+    low, high = 100 * difference["low"], 100 * difference["high"]
+    return f"{100 * difference['difference']:+.1f} ({low:+.1f} to {high:+.1f})"

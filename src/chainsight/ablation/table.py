@@ -51,14 +51,10 @@ def cell(setting: Mapping[str, Any], mode: str, dataset: str) -> Cell | None:
     return Cell(values) if values else None
 
 
-def difference(cell: Cell | None, other: Cell | None) -> Cell | None:
-    """Seed by seed, where both have the seed."""
-    if cell is None or other is None:
-        return None
-    common = {
-        seed: v - other.values[seed] for seed, v in cell.values.items() if seed in other.values
-    }
-    return Cell(common) if common else None
+def against(setting: Mapping[str, Any], mode: str, dataset: str) -> Mapping[str, Any] | None:
+    """The setting's difference from the baseline; None for the baseline itself."""
+    found: Mapping[str, Any] | None = setting.get("against", {}).get(mode, {}).get(dataset)
+    return found
 
 
 def _models(found: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

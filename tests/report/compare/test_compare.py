@@ -12,7 +12,8 @@ from chainsight.cli import app
 from chainsight.errors import ConfigError, RecordError
 from chainsight.report.compare import page, show
 from chainsight.report.compare.comparison import Comparison, Line, compare
-from chainsight.report.compare.sides import read
+from chainsight.report.compare.sides import of_version, read
+from chainsight.tracking import PREDICTIONS_URI, Version
 
 from .conftest import Shelf, answers, questions
 
@@ -35,13 +36,17 @@ def line(found: Comparison, mode: str, dataset: str = "bars") -> Line:
     return next(one for one in found.lines if (one.mode, one.dataset) == (mode, dataset))
 
 
+def counts(own: Line) -> tuple[int, int, int]:
+    return own.difference.num_won, own.difference.num_lost, own.difference.num_questions
+
+
 # --- figures -----------------------------------------------------------------------------------
 
 
 def test_known_flips_are_counted_and_listed(shelf: Shelf) -> None:
     found = two(shelf)
     own = line(found, "cot")
-    assert (own.num_won, own.num_lost, own.num_questions) == (8, 1, 40)
+    assert counts(own) == (8, 1, 40)
     assert (own.before, own.after) == (0.75, 0.925)
     assert own.gain.value == pytest.approx(7 / 40)
     assert own.gain.low > 0
@@ -54,7 +59,7 @@ def test_known_flips_are_counted_and_listed(shelf: Shelf) -> None:
 
 def test_equal_answers_show_no_difference(shelf: Shelf) -> None:
     own = line(two(shelf), "direct")
-    assert (own.gain.value, own.num_won, own.num_lost, own.p_value) == (0.0, 0, 0, 1.0)
+    assert (own.gain.value, counts(own), own.difference.p_value) == (0.0, (0, 0, 40), 1.0)
     assert own.verdict == "open"
 
 
@@ -109,7 +114,7 @@ def test_other_benchmarks_are_compared_on_equal_questions_alone(shelf: Shelf) ->
     after = shelf.evaluation("b", fewer, answers(fewer), "b" * 64, evaluate={"max_new_tokens": 9})
     found = compared(shelf, before, after)
     own = line(found, "cot", "mine")
-    assert (own.num_questions, own.num_won) == (30, 5)
+    assert counts(own) == (5, 0, 30)
     assert found.matched.unlike == (
         "of 40 questions and 30, 30 are the same; only these are compared",
         "evaluate.max_new_tokens is None and 9",
@@ -121,14 +126,14 @@ def test_a_question_with_another_picture_is_another_question(shelf: Shelf) -> No
     swapped = [replace(example, images=ASKED[0].images) for example in ASKED]
     before = shelf.evaluation("a", ASKED, answers(ASKED), "a" * 64)
     after = shelf.evaluation("b", swapped, answers(swapped), "b" * 64)
-    assert line(compared(shelf, before, after), "cot").num_questions == 1
+    assert line(compared(shelf, before, after), "cot").difference.num_questions == 1
 
 
 def test_a_question_asked_twice_is_paired_twice(shelf: Shelf) -> None:
     twice = [*ASKED[:3], replace(ASKED[0], id="bars/test/again")]
     before = shelf.evaluation("a", twice, answers(twice), "a" * 64)
     after = shelf.evaluation("b", twice[::-1], answers(twice), "b" * 64)
-    assert line(compared(shelf, before, after), "cot").num_questions == 4
+    assert line(compared(shelf, before, after), "cot").difference.num_questions == 4
 
 
 def test_without_a_common_question_there_is_a_way_out(shelf: Shelf) -> None:
@@ -172,6 +177,25 @@ def test_a_registered_version_needs_a_registry() -> None:
         read("models:/mine@champion", None)
 
 
+def test_a_version_leads_to_the_answers_it_was_judged_by(shelf: Shelf) -> None:
+    uri = shelf.evaluation("a", ASKED, answers(ASKED, (1,), model="base") + answers(ASKED))
+    version = Version("mine", 3, "", "", {PREDICTIONS_URI: uri})
+    side = of_version("models:/mine/3", "", version, shelf.store)
+    assert (side.name, side.model, side.fingerprint) == ("models:/mine/3", "aligned", "f" * 64)
+    with pytest.raises(RecordError, match=r"models:/mine/4 has no tag .*evaluate\.models"):
+        of_version("models:/mine/4", "", Version("mine", 4, "", ""), shelf.store)
+
+
+def test_a_run_that_is_not_finished_says_how_to_finish_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        f"run: {{home: {tmp_path / 'home'}, tracking_uri: none}}\n"
+        "prepare: {examples: [{dataset: bars}], benchmarks: [{dataset: bars, split: test}]}\n"
+    )
+    with pytest.raises(ConfigError, match=r"not finished.*chainsight run .*mine\.yaml"):
+        read(f"{path}#policy", None)
+
+
 # --- the page and the command ------------------------------------------------------------------
 
 
@@ -186,19 +210,11 @@ def test_what_models_wrote_is_escaped(shelf: Shelf) -> None:
 
 def test_the_page_shows_won_and_lost_answers_with_their_pictures(shelf: Shelf) -> None:
     shown = page.build(two(shelf))
-    assert "reasoned, lost by B (1)" in shown
-    assert "reasoned, won by B (8)" in shown
-    assert shown.count("data:image/png") == 9
+    assert "A → B, reasoned: 8 won, 1 lost" in shown
+    assert 'data-kind="lost" aria-label="bars/test/20"' in shown
+    assert shown.count('data-kind="won"') == 8
+    assert shown.count("data:image/png") == 40
     assert "dpo.beta" in shown
-
-
-def test_pages_stay_small_and_count_what_they_leave_out(shelf: Shelf) -> None:
-    asked = questions(page.NUM_FLIPS + 5)
-    before = shelf.evaluation("a", asked, answers(asked))
-    after = shelf.evaluation("b", asked, answers(asked, range(len(asked))))
-    shown = page.build(compared(shelf, before, after))
-    assert f"({len(asked)}, {page.NUM_FLIPS} shown)" in shown
-    assert shown.count('class="card"') == page.NUM_FLIPS
 
 
 def test_answers_without_their_questions_are_shown_as_they_were_asked(shelf: Shelf) -> None:

@@ -225,7 +225,8 @@ def test_a_row_without_a_run_says_so() -> None:
 
 
 def test_settings_of_one_row_have_a_line_each() -> None:
-    paper = lay_out([setting("one", "sft"), setting("other", "sft", {"sft.composition": "both"})], SPLITS)  # fmt: skip
+    same = setting("other", "sft", {"sft.composition": "both"})
+    paper = lay_out([setting("one", "sft"), same], SPLITS)
     names = [name for row, mode, name in ours(shown(paper, "compositions", own=True))
              if mode == "cot"]  # fmt: skip
     assert names == ["one", "other"]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chainsight import stored
 from chainsight.errors import RecordError
 from chainsight.records import Example, Prediction
 from chainsight.report.compare.sides import Key, Side
@@ -80,7 +81,7 @@ def _contents(side: Side) -> dict[Content, str]:
     Raises:
         RecordError: the questions are not to be had.
     """
-    if side.questions is None:
+    if side.benchmarks is None:
         raise RecordError(
             f"the two sides were asked different benchmarks (fingerprints differ), and the "
             f"questions of {side.name} are not in {side.store.uri}, so nobody can say which are "
@@ -89,10 +90,10 @@ def _contents(side: Side) -> dict[Content, str]:
     asked = {key.example_id for key in side.rows}
     seen: Counter[str] = Counter()
     found = {}
-    for example_id, example in side.questions.items():
-        if example_id in asked:
+    for example in stored.examples(side.benchmarks / "benchmarks.parquet"):
+        if example.id in asked:
             digest = content(example)
-            found[digest, seen[digest]] = example_id
+            found[digest, seen[digest]] = example.id
             seen[digest] += 1
     return found
 

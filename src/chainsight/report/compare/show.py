@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from chainsight.report.compare.comparison import Comparison
+from chainsight.report.compare.comparison import Comparison, Line
 from chainsight.report.compare.matching import Pair
 from chainsight.report.compare.page import MODE_TITLES, shortened
-from chainsight.report.figures import bounds, points
+from chainsight.report.parts import points
 
 NUM_SETTINGS = 20
 
@@ -41,8 +41,8 @@ def _scores(found: Comparison) -> Table:
             escape(line.dataset),
             f"{100 * line.before:.1f}",
             f"{100 * line.after:.1f}",
-            f"{points(line.gain.value)} ({bounds(line.gain)})",
-            f"{line.num_won}/{line.num_lost}",
+            f"{points(line.gain.value)} ({points(line.gain.low)} to {points(line.gain.high)})",
+            f"{line.difference.num_won}/{line.difference.num_lost}",
             line.verdict,
         )
     return drawn
@@ -63,7 +63,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
             for letter, side in sides.items()
         },
         "unlike": list(found.matched.unlike),
-        "scores": [asdict(line) | {"verdict": line.verdict} for line in found.lines],
+        "scores": [_line(line) for line in found.lines],
         "settings": [asdict(setting) for setting in found.settings],
         "statuses": [
             {"mode": mode, "before": was, "after": now, "num_questions": count}
@@ -71,6 +71,13 @@ def to_json(found: Comparison) -> dict[str, Any]:
         ],
         "flips": [_flip(pair) for pair in found.flips],
     }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    own = asdict(line)
+    about = own.pop("difference")
+    return {"mode": about.pop("mode"), "dataset": about.pop("dataset"), **about, **own,
+            "verdict": line.verdict}  # fmt: skip
 
 
 def _flip(pair: Pair) -> dict[str, Any]:

@@ -7,16 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chainsight import records, stored
+from chainsight import records
 from chainsight.config import RunConfig, load_config
 from chainsight.errors import ArtifactError, ConfigError, RecordError
 from chainsight.provenance import settings_behind, settings_of, trace
-from chainsight.records import Example, Prediction
+from chainsight.records import Prediction
 from chainsight.report.paper.sources import ablation_of, is_ablation
 from chainsight.runner import resolve
 from chainsight.stages import ALL
 from chainsight.store import Manifest, Store, open_store
-from chainsight.tracking import PREDICTIONS_URI
+from chainsight.tracking import PREDICTIONS_URI, Version
 
 DEFAULT_MODEL = "aligned"
 BEHIND = {"base": (), "policy": ("policy",), "aligned": ("aligned",), "model": ("policy",)}
@@ -65,7 +65,8 @@ class Side:
     def _sources(self) -> list[str]:
         """Store URIs of the benchmark and of the model itself."""
         wanted = ("benchmarks", *BEHIND.get(self.model, ()))
-        return [uri for kind, uri in self.manifest.inputs.items() if kind in wanted]
+        found = ((kind, uri) for kind, uri in self.manifest.inputs.items() if kind in wanted)
+        return [uri for kind, uri in found if kind != "benchmarks" or self.benchmarks]
 
     @cached_property
     def spent(self) -> dict[str, Spent]:
@@ -79,14 +80,12 @@ class Side:
         }
 
     @cached_property
-    def questions(self) -> dict[str, Example] | None:
-        """The benchmark, by id; none if it is not to be had."""
+    def benchmarks(self) -> Path | None:
+        """Folder of the questions; none if they are not to be had."""
         try:
-            folder = self.store.fetch(self.manifest.inputs["benchmarks"])
+            return self.store.fetch(self.manifest.inputs["benchmarks"])
         except (ArtifactError, KeyError):
             return None
-        examples = stored.examples(folder / "benchmarks.parquet")
-        return {example.id: example for example in examples}
 
 
 def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,13 +157,22 @@ def _of_version(reference: str, place: str, model: str, run: RunConfig | None) -
             "--compare A B"
         )
     version = Registry(run.run.mlflow_uri()).resolve(place)
+    return of_version(reference, model, version, _store_of(run))
+
+
+def of_version(reference: str, model: str, version: Version, store: Store) -> Side:
+    """The answers that a registered version was judged by.
+
+    Raises:
+        RecordError: it does not say where they are.
+        StoreError: they are not there.
+    """
     uri = version.tags.get(PREDICTIONS_URI)
     if uri is None:
         raise RecordError(
             f"{version.uri} has no tag {PREDICTIONS_URI}, so its answers are not known; evaluate "
             "it by adding it to evaluate.models of a run, and compare that run's"
         )
-    store = _store_of(run)
     return _side(reference, store.load(uri), store, model or DEFAULT_MODEL)
 
 

@@ -103,6 +103,7 @@ def test_star_learns_from_direct_answers_first_and_from_its_own_chains_then() ->
     assert is_of(setting("STaR", "star", first, then={"sft.composition": "both"}), STAR)
     assert not is_of(setting("STaR", "star", first, then={"sft.epochs": 2}), STAR)
     assert not is_of(setting("STaR", "star"), STAR)
+    assert is_of(setting("STaR", "star", first | {"sample.num_candidates": 4}), STAR)
 
 
 def test_votes_are_those_of_the_number_that_the_paper_prints() -> None:

@@ -40,7 +40,7 @@ def sft(composition: str) -> Recipe:
 
 BASE = Recipe("base")
 DPO = Recipe("dpo", {"sft.composition": "both"})
-STAR = Recipe("star", {"sft.composition": "direct"})
+STAR = Recipe("star", {"sft.composition": "direct"}, free=("sample",))
 
 
 def verified(method: str, **keys: int) -> Recipe:

@@ -123,7 +123,8 @@ def is_of(setting: Setting, recipe: Recipe) -> bool:
     wanted = _fixed(recipe.name, ()) | dict(recipe.keys)
     if not all(_has(setting, key, value) for key, value in wanted.items()):
         return False
-    return set(setting.effective) <= set(recipe.keys) and set(setting.then) <= {"sft.composition"}
+    changed = {key for key in setting.effective if key.partition(".")[0] not in recipe.free}
+    return changed <= set(recipe.keys) and set(setting.then) <= {"sft.composition"}
 
 
 def _fixed(recipe: str, free: Iterable[str]) -> dict[str, Any]:

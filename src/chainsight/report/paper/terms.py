@@ -52,6 +52,8 @@ class Recipe:
     """`base`, a recipe of `chainsight ablate` (sft, dpo, rft, star), or `verify`."""
     keys: Mapping[str, Any] = field(default_factory=dict)
     """Dotted settings and their values."""
+    free: tuple[str, ...] = ()
+    """Sections that may be set in any way: the paper does not say how it set them."""
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,8 @@ def test_a_run_gives_its_models_by_what_they_are(tmp_path: Path) -> None:
     ]  # fmt: skip
     paper = lay_out(settings, of_evaluation(load_config("configs/demo.yaml"), folders)[1])
     assert [one.name for one in paper.left] == ["champion"]
+    tables = {one.table.key: [line.row for line in one.lines] for one in paper.own}
+    assert tables["baselines"] == ["before training"] * 2 + ["format"] * 2
 
 
 def test_the_page_escapes_names_and_says_what_was_not_run(tmp_path: Path) -> None:

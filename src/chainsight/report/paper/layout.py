@@ -231,7 +231,7 @@ def _is_worth(table: Table, rows: Sequence[tuple[str, Sequence[Setting]]]) -> bo
         return bool(filled)
     main = [row.recipe for row in TABLES[0].own_rows if row.recipe]
     new = (s for own in filled for s in own if not any(is_of(s, recipe) for recipe in main))
-    return len(filled) > 1 and any(new)
+    return any(new)
 
 
 def _own_lines(

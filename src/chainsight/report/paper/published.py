@@ -74,6 +74,7 @@ _BASELINES = Table(
             averages=(60.9, 58.4),
         ),
     ),
+    layout=(Row("before training", BASE), Row("format", sft("format"))),
 )  # fmt: skip
 
 _COMPOSITIONS = Table(

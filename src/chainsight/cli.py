@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from chainsight import __version__, commands
+from chainsight import __version__, commands, reporting
 from chainsight.ablation import command as ablation
 from chainsight.config import RunConfig
 from chainsight.demo import command as demo
@@ -222,27 +222,6 @@ def terminate(
 
 
 @app.command()
-def report(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) -> None:
-    """Build the report of what CONFIG's run has finished so far."""
-    from chainsight.console import show_summary
-    from chainsight.runner import resolve
-    from chainsight.runs import stopped, write_report
-
-    resolved = configuration(config, settings)
-    done = resolve(resolved)
-    if not done:
-        raise ChainsightError(
-            f"no stage of {config} is finished; start with: chainsight run {config}"
-        )
-    path = resolved.run.report_folder() / "report.html"
-    summary = write_report(resolved.run, done.values(), path, stopped(resolved, done))
-    if as_json:
-        print_json(summary)
-    else:
-        show_summary(out, summary, path.parent)
-
-
-@app.command()
 def data(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) -> None:
     """What CONFIG's data are, once prepared: counts, leaks, tokens, the price of rationales."""
     from chainsight.inventory.show import show
@@ -304,6 +283,7 @@ def _images() -> dict[str, str] | None:
     return {stage: image(stage) for stage in STAGES}
 
 
+app.command("report")(reporting.report)
 app.command("ablate")(ablation.ablate)
 app.command("teacher")(demo.teacher)
 app.command("serve")(serving.serve)

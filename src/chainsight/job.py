@@ -45,6 +45,7 @@ _WITHOUT_RESULT = (
     "promotion/",
     "pyfunc.py",
     "report/",
+    "reporting.py",
     "serving/",
     "tracking/",
     "verification/",

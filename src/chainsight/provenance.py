@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -138,3 +138,57 @@ FIRST = "first_policy"
 
 def _name(kind: str, *, behind: str) -> str:
     return FIRST if kind == "policy" and behind in ("policy", FIRST) else kind
+
+
+# --- settings ----------------------------------------------------------------------------------
+
+UNSET = "(not set)"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting along the lineage that differs, `dpo.config.beta`."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+def settings_behind(uris: Iterable[str], manifest: Callable[[str], Manifest]) -> dict[str, Any]:
+    """Every setting of every stage behind some artifacts, by dotted name."""
+    found: dict[str, Any] = {}
+    todo = list(uris)
+    seen = set(todo)
+    while todo:
+        read = manifest(todo.pop())
+        todo += [one for one in read.inputs.values() if one not in seen]
+        seen |= set(read.inputs.values())
+        found |= settings_of(read)
+    return found
+
+
+def settings_of(manifest: Manifest) -> dict[str, Any]:
+    """Every setting of the stage that wrote an artifact, by dotted name."""
+    version = {f"{manifest.stage}.code_version": manifest.code_version}
+    return _flat(manifest.config, f"{manifest.stage}.") | version
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def settings_that_differ(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> tuple[Setting, ...]:
+    """What is not the same, in the order of the names."""
+    return tuple(
+        Setting(name, before.get(name, UNSET), after.get(name, UNSET))
+        for name in sorted({*before, *after})
+        if before.get(name, UNSET) != after.get(name, UNSET)
+    )

@@ -57,8 +57,9 @@ class Difference:
 
 def pairs(models: Sequence[str]) -> list[tuple[str, str]]:
     """Which models are compared, better first: neighbours in the order of training, the last with
-    the first, and `aligned` (else the last of its own) with each further model."""
-    own = [name for name in ("base", "policy", "aligned") if name in models]
+    the first, and `aligned` (else the last of its own) with each further model. Where none is the
+    run's own, they count as given: the one before first."""
+    own = [name for name in ("base", "policy", "aligned") if name in models] or list(models)
     found = [(better, than) for than, better in pairwise(own)]
     if len(own) > 2:
         found.append((own[-1], own[0]))

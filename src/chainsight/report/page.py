@@ -16,6 +16,7 @@ from chainsight.webpage import document, table
 LENIENT = "commas in numbers, units and the like forgiven; no other figure is made of it"
 
 
+SCRIPT = files("chainsight.report").joinpath("page.js").read_text(encoding="utf-8")
 STYLES = (overview.STYLE, comparisons.STYLE, browser.STYLE, pairing.STYLE, distillation.STYLE)
 
 
@@ -38,9 +39,7 @@ def build(data: ReportData) -> str:
         _prompts(data.prompt_style),
         _metrics(data),
     )
-    script = files("chainsight.report").joinpath("page.js").read_text(encoding="utf-8")
-    title = f"Chainsight: {data.name}"
-    return document(title, sections, "".join(STYLES), script, contents=True)
+    return document(f"Chainsight: {data.name}", sections, "".join(STYLES), SCRIPT, contents=True)
 
 
 def _figure(svg: str) -> str:

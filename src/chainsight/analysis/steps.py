@@ -128,9 +128,6 @@ class Estimate:
     high: float
 
 
-NOTHING = Estimate(math.nan, math.nan, math.nan)
-
-
 @dataclass(frozen=True)
 class Rate:
     """How often slips were found, beside chance."""
@@ -161,10 +158,16 @@ def rate(tries: Sequence[Try]) -> Rate:
         num_questions=len(each),
         found=_estimate(found / count, drawn[:, 0] / drawn[:, 2]),
         chance=float(by_chance / count),
-        ratio=_estimate(found / by_chance, drawn[:, 0] / drawn[:, 1]) if by_chance else NOTHING,
+        ratio=_ratio(found, by_chance, drawn[drawn[:, 1] > 0]),
     )
 
 
+def _ratio(found: float, by_chance: float, drawn: NDArray[np.float64]) -> Estimate:
+    if not by_chance:
+        return Estimate(math.nan, math.nan, math.nan)
+    return _estimate(found / by_chance, drawn[:, 0] / drawn[:, 1])
+
+
 def _estimate(value: float, drawn: NDArray[np.float64]) -> Estimate:
-    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    low, high = np.quantile(drawn, (0.025, 0.975))
     return Estimate(float(value), float(low), float(high))

@@ -20,6 +20,7 @@ from chainsight.options import AsJson, ConfigPath, Settings, configuration, err,
 from chainsight.promotion import commands as promotion
 from chainsight.serving import commands as serving
 from chainsight.stages import STAGES
+from chainsight.verification import command as verification
 
 app = typer.Typer(
     name="chainsight",
@@ -268,6 +269,7 @@ for _name in STAGES:
     app.command(_name)(commands.of_stage(_name))
 
 
+app.command("verify")(verification.verify)
 app.command("promote")(promotion.promote)
 app.command("rollback")(promotion.rollback)
 app.command("history")(promotion.history)

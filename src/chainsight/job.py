@@ -45,6 +45,7 @@ _WITHOUT_RESULT = (
     "report/",
     "serving/",
     "tracking/",
+    "verification/",
 )
 """Code that cannot change an artifact and so stays out of the code version."""
 

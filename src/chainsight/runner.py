@@ -236,7 +236,8 @@ def run_alone(
     Raises:
         ConfigError: an input is neither given nor finished.
     """
-    wanted = STAGES[name].inputs
+    stage = ALL[name]
+    wanted = stage.inputs
     store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
     given: dict[str, str] = dict(inputs)
     if set(wanted) - set(given):
@@ -250,9 +251,8 @@ def run_alone(
                 f"{name} reads {kind}, which is not there yet: run `chainsight {maker} CONFIG` "
                 f"with the same configuration first, or give --{kind} with a manifest or store URI"
             )
-    work = job(
-        name, config.section(name), run=config.run, model=config.model, inputs=given, store=store
-    )
+    section = config.section(stage.section or name)
+    work = job(name, section, run=config.run, model=config.model, inputs=given, store=store)
     done = execute(work)
     return done, {k: store.artifact_uri(k, m.key) for k, m in done.outputs.items()}
 

@@ -25,6 +25,9 @@ class VerifySection(Section):
     """Questions at a time."""
     limit: Count | None = None
     """Judge answers to this many questions at most, from all over the benchmarks; none: all."""
+    beta: Positive = 0.1
+    """Of the DPO that made the aligned model (`dpo.beta`): in weighted voting an answer counts
+    exp(beta x reward)."""
     max_words: Count = 90
     """Words at the beginning that the truncated reward looks at: those that DPO has learned from
     (`dpo.max_words`)."""

@@ -54,22 +54,23 @@ def colour(model: str, models: Sequence[str]) -> str:
     return MORE_COLOURS[others.index(model) % len(MORE_COLOURS)]
 
 
-def _figure(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """An empty picture, inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Figure, name: str, label: str) -> str:
+def svg(figure: Figure, name: str, label: str) -> str:
     """The SVG element; `name` keeps its ids apart from other pictures' on the page."""
     out = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    svg = out.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", svg)
-    svg = svg.replace(TEXT, "currentColor")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", text)
+    text = text.replace(TEXT, "currentColor")
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
 def scores(rows: Sequence[Score]) -> str:
@@ -79,7 +80,7 @@ def scores(rows: Sequence[Score]) -> str:
     modes = [mode for mode in MODES if any((m, mode) in found for m in models)]
     width = 0.8 / len(models)
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 3.9)
+        figure = canvas(WIDTH, 3.9)
         axes = figure.subplots()
         for i, model in enumerate(models):
             known = [k for k, mode in enumerate(modes) if (model, mode) in found]
@@ -93,7 +94,7 @@ def scores(rows: Sequence[Score]) -> str:
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         figure.legend(loc="outside upper left", ncols=min(len(models), 5), handlelength=1.1)
-    return _svg(figure, "scores", "accuracy by model")
+    return svg(figure, "scores", "accuracy by model")
 
 
 def _tops(rows: Any) -> list[float]:
@@ -139,12 +140,12 @@ def curves(history: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 2.9 * rows)
+        figure = canvas(WIDTH, 2.9 * rows)
         for place, (stage, keys) in enumerate(panels, start=1):
             _panel(figure.add_subplot(rows, columns, place), stage, keys, history[stage])
         engine: Any = figure.get_layout_engine()
         engine.set(hspace=0.08, wspace=0.04)
-    return _svg(figure, "curves", "training curves")
+    return svg(figure, "curves", "training curves")
 
 
 def _panel(
@@ -175,7 +176,7 @@ def _panel(
 def flow(rows: Sequence[Flow]) -> str:
     """What entered each stage: what left it, and what was lost on the way."""
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 0.42 * len(rows) + 0.5)
+        figure = canvas(WIDTH, 0.42 * len(rows) + 0.5)
         axes = figure.subplots()
         for i, row in enumerate(rows):
             share = 100 * row.left / row.entered if row.entered else 0.0
@@ -193,14 +194,14 @@ def flow(rows: Sequence[Flow]) -> str:
         axes.set_xticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"])
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.tick_params(axis="x", length=0)
-    return _svg(figure, "flow", "rows entering and leaving each stage")
+    return svg(figure, "flow", "rows entering and leaving each stage")
 
 
 def costs(seconds: Mapping[str, float], cost_usd: Mapping[str, float]) -> str:
     """Wall time of each stage, with the money spent beside it."""
     names = list(seconds)
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 0.38 * len(names) + 0.8)
+        figure = canvas(WIDTH, 0.38 * len(names) + 0.8)
         axes = figure.subplots()
         longest = max(seconds.values()) or 1.0
         unit, per = ("min", 60) if longest >= 180 else ("s", 1)
@@ -219,7 +220,7 @@ def costs(seconds: Mapping[str, float], cost_usd: Mapping[str, float]) -> str:
         axes.set_xlabel(f"wall time, {unit}")
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-    return _svg(figure, "costs", "wall time and cost of each stage")
+    return svg(figure, "costs", "wall time and cost of each stage")
 
 
 def duration(seconds: float) -> str:
@@ -239,7 +240,7 @@ def accuracies(
     count = min(num_candidates, 32)
     bins = [(k - 0.5) / count for k in range(count + 2)]  # centred on the possible shares
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 3.3)
+        figure = canvas(WIDTH, 3.3)
         axes = figure.subplots()
         if band:
             inside = sum(band[0] <= value <= band[1] for value in values)
@@ -254,4 +255,4 @@ def accuracies(
         axes.set_axisbelow(True)
         if band:
             figure.legend(loc="outside upper left")
-    return _svg(figure, "accuracies", "histogram of sampled accuracy")
+    return svg(figure, "accuracies", "histogram of sampled accuracy")

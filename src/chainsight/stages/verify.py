@@ -8,11 +8,14 @@ Blocks of `batch_size` questions are kept in the work folder, so a killed run go
 
 import gc
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from chainsight import answers, records, stored
+from chainsight.analysis import curves
+from chainsight.analysis.voting import Method, Scale
 from chainsight.config import VerifySection
 from chainsight.context import Context, Task
 from chainsight.errors import RecordError
@@ -62,7 +65,7 @@ def run(
     judged = judge(drawn, questions, config, policy, context)
     made = [row for block in judged for row in records.read(block.path, Verified)]
     records.write(verified / "verified.parquet", made, Verified)
-    return summary(made, questions)
+    return summary(made, questions, config)
 
 
 def select(examples: Iterator[Example], limit: int | None) -> list[Example]:
@@ -203,8 +206,10 @@ def _todo(every: Sequence[Block]) -> list[Block]:
     return [block for block in every if not block.done]
 
 
-def _task(title: str, *work: tuple[Sequence[Block], int], context: Context):  # type: ignore[no-untyped-def]
-    """Progress over blocks, with so many answers a question."""
+def _task(
+    title: str, *work: tuple[Sequence[Block], int], context: Context
+) -> AbstractContextManager[Task]:
+    """Progress over blocks with so many answers a question."""
     total = sum(len(block.questions) * each for own, each in work for block in own)
     done = sum(len(block.questions) * each for own, each in work for block in own if block.done)
     return context.progress.task(title, total, "answers", done=done)
@@ -216,12 +221,21 @@ def _load(folder: Path, context: Context) -> checkpoint.Loaded:
     return checkpoint.load(folder, dtype=model.dtype, attention=attention, fetch=context.fetch)
 
 
-def summary(made: Sequence[Verified], questions: Sequence[Example]) -> dict[str, float]:
-    """Counts, and how answers were found."""
+SHOWN: tuple[Method, ...] = ("greedy", "single", "majority", "weighted", "best")
+"""Methods whose accuracy with all samples is a metric of the stage."""
+
+
+def summary(
+    made: Sequence[Verified], questions: Sequence[Example], config: VerifySection
+) -> dict[str, float]:
+    """Counts, how answers were found, and what comes of choosing among all samples."""
     datasets = {question.id: question.dataset for question in questions}
+    ns = (config.num_candidates,)
+    found = curves.curves(curves.grouped(made), SHOWN, Scale(config.beta, config.max_words), ns)
     return {
         "num_questions": len(questions),
         "num_answers": len(made),
         "num_tokens": sum(one.num_tokens for one in made),
+        **curves.flat(found),
         **status_rates((datasets[one.example_id], one.status) for one in made),
     }

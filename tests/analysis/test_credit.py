@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -20,11 +21,12 @@ from chainsight.records import Example, Verified
 CHARTS = list(itertools.islice(bars.charts(3, "test"), 30))
 EXAMPLES = {
     f"bars/{i}/{j}": Example(
-        f"bars/{i}/{j}", "bars", "test", q.text, (q.answer,), "exact_match", (chart.image,)
+        f"bars/{i}/{j}", "bars", "test", q.text, (q.answer,), "exact_match", (chart.image,),
+        meta={"kind": q.kind},
     )
     for i, chart in enumerate(CHARTS)
     for j, q in enumerate(chart.questions)
-}
+}  # fmt: skip
 
 
 def said(example_id: str, text: str, score: float = 0.0, index: int = 0) -> Verified:
@@ -194,13 +196,21 @@ def test_what_is_known_of_answers_is_counted_and_nothing_gets_lost() -> None:
     assert sizes == {WRONG: 240, "answer": 120, "leap": 120}
 
 
-def test_other_questions_are_passed_over() -> None:
-    chart = CHARTS[0]
-    photo = Example("p", "d", "t", "Who?", ("x",), "exact_match", (b"no chart",))
-    odd = Example("o", "d", "t", "Who drew it?", ("x",), "exact_match", (chart.image,))
-    text = Example("t", "d", "t", "Why?", ("x",), "exact_match")
-    examples = {one.id: one for one in (photo, odd, text)}
-    assert known(examples, [said(name, "x") for name in examples]).num_answers == 0
+def test_other_questions_are_passed_over_without_a_look_at_their_pictures() -> None:
+    class Unread(tuple[bytes, ...]):
+        def __getitem__(self, index: object) -> bytes:
+            raise AssertionError("read")
+
+    photo = Example("p", "d", "t", "Who?", ("x",), "exact_match", Unread((b"",)))
+    answers = [said("p", "x"), said("nobody's", "x")]
+    assert known({"p": photo}, answers).num_answers == 0
+    assert credit.credit({"p": photo}, answers) is None
+
+
+def rates(said: list[Verified]) -> Mapping[tuple[str, str], steps.Rate]:
+    found = credit.credit(EXAMPLES, said)
+    assert found
+    return found.rates
 
 
 def slip_at(answer: Verified) -> int:
@@ -216,26 +226,23 @@ def slip_at(answer: Verified) -> int:
 def test_rewards_that_fall_at_the_slip_find_all_of_them_and_random_ones_as_many_as_chance() -> None:
     wrong = [one for one in answers(random.Random(0)) if not one.score]
     told = [blamed(one, slip_at(one)) for one in wrong]
-    best = credit.table(known(EXAMPLES, told))[WRONG, MAIN.name]
+    best = rates(told)[WRONG, MAIN.name]
     assert best.found.value == 1.0
     assert best.ratio.low > 8
     rng = random.Random(1)
     blind = [blamed(one, rng.randrange(len(one.pieces))) for one in wrong for _ in range(4)]
-    none = credit.table(known(EXAMPLES, blind))[WRONG, MAIN.name]
+    none = rates(blind)[WRONG, MAIN.name]
     assert none.ratio.low < 1 < none.ratio.high
     assert none.ratio.value == pytest.approx(1, abs=0.3)
 
 
 def test_chains_that_end_right_in_spite_of_a_slip_stand_apart() -> None:
     wrong = [replace(one, score=1.0) for one in answers(random.Random(0)) if not one.score]
-    rates = credit.table(known(EXAMPLES, wrong))
-    assert {group for group, _ in rates} == {RIGHT}
+    assert {group for group, _ in rates(wrong)} == {RIGHT}
 
 
 def test_without_the_policys_log_probabilities_there_are_no_controls() -> None:
     wrong = [one for one in answers(random.Random(0)) if not one.score][:20]
-    names = {name for _, name in credit.table(known(EXAMPLES, wrong))}
     bare = [replace(one, logprobs=()) for one in wrong]
-    assert names - {name for _, name in credit.table(known(EXAMPLES, bare))} == {
-        one.name for one in credit.CONTROLS
-    }
+    all_names, names = ({name for _, name in rates(one)} for one in (wrong, bare))
+    assert all_names - names == {one.name for one in credit.CONTROLS}

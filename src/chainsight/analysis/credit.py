@@ -65,14 +65,9 @@ def known(examples: Mapping[str, Example], answers: Iterable[Verified]) -> Known
 
 
 def _table(example: Example) -> bars.Table | None:
-    """The chart of a toy question; None for any other question."""
-    table = bars.read_table(example.images[0]) if len(example.images) == 1 else None
-    try:
-        if table:
-            bars.solve(table, example.question)
-    except ValueError:  # another question about the chart
-        return None
-    return table
+    """The chart of a toy question; None for any other, whose images are not even read."""
+    is_toy = example.meta.get("kind") in bars.KINDS
+    return bars.read_table(example.images[0]) if is_toy else None
 
 
 # --- measures --------------------------------------------------------------------------------
@@ -116,12 +111,23 @@ CONTROLS = (AMONG_UNCERTAIN, CONTROL)
 """They take the tokens' log-probabilities."""
 
 
-def table(found: Known) -> dict[tuple[str, str], Rate]:
-    """The rate of every measure in every group; the controls where log-probabilities were kept."""
+@dataclass(frozen=True)
+class Credit:
+    """The first slips of some answers, and how often each measure finds them."""
+
+    known: Known
+    rates: Mapping[tuple[str, str], Rate]
+    """By group and measure; the controls where log-probabilities were kept."""
+
+
+def credit(examples: Mapping[str, Example], answers: Iterable[Verified]) -> Credit | None:
+    """What rewards find in answers about toy charts; None: no wrong step is known in any."""
+    found = known(examples, answers)
     kept = all(case.answer.logprobs for case in found.cases)
     measures = (*MEASURES, *CONTROLS) if kept else MEASURES
-    return {
+    rates = {
         (group, measure.name): measure.rate(cases)
         for group, cases in found.groups().items()
         for measure in measures
     }
+    return Credit(found, rates) if rates else None

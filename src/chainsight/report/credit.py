@@ -2,10 +2,19 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from html import escape
+from typing import Any
 
-from chainsight.analysis import credit
-from chainsight.analysis.credit import AMONG_UNCERTAIN, ANYWHERE, CONTROL, MAIN, RIGHT, WRONG, Known
+from chainsight.analysis.credit import (
+    AMONG_UNCERTAIN,
+    ANYWHERE,
+    CONTROL,
+    MAIN,
+    RIGHT,
+    WRONG,
+    Credit,
+)
 from chainsight.analysis.steps import Estimate, Rate
 from chainsight.demo.steps import FAULTS
 from chainsight.webpage import table
@@ -21,16 +30,15 @@ BY_KIND = (MAIN, ANYWHERE, AMONG_UNCERTAIN, CONTROL)
 Rates = Mapping[tuple[str, str], Rate]
 
 
-def section(known: Known) -> str:
-    """HTML; "" if no wrong answer has a first wrong step that is known."""
-    rates = credit.table(known)
-    if (WRONG, MAIN.name) not in rates:
+def section(found: Credit | None) -> str:
+    """HTML; "" if no first wrong step is known."""
+    if not found:
         return ""
-    said = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in words(known, rates))
-    head, *kinds = [[escape(cell) for cell in row] for row in by_kind(rates)]
+    said = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in words(found))
+    head, *kinds = by_kind(found.rates)
     return (
         f"<section><h2>The first wrong step</h2>\n{said}"
-        f"{table(MEASURE_HEAD, by_measure(rates), numbers=(1, 2, 3, 4))}\n"
+        f"{table(MEASURE_HEAD, by_measure(found.rates), numbers=(1, 2, 3, 4))}\n"
         f"<p>The same by where the chain goes wrong first, in times chance:</p>\n"
         f"{table(head, kinds, numbers=range(1, len(head)))}</section>"
     )
@@ -62,14 +70,40 @@ def by_kind(rates: Rates) -> list[list[str]]:
     return rows
 
 
-def words(known: Known, rates: Rates) -> list[str]:
+def to_json(found: Credit) -> dict[str, Any]:
+    """Every figure of the section, for machines."""
+    rates: dict[str, dict[str, Any]] = {}
+    for (group, measure), one in found.rates.items():
+        rates.setdefault(group, {})[measure] = asdict(one)
+    known = found.known
+    counts = {"num_answers": known.num_answers, "num_slips": len(known.cases)}
+    counts |= {"num_without": known.num_without, "num_unreadable": known.num_unreadable}
+    return {**counts, "rates": rates, "words": words(found)}
+
+
+def metrics(found: Credit) -> dict[str, float]:
+    """What MLflow keeps of it."""
+    named = {"first_slip": MAIN, "first_slip_among_uncertain": AMONG_UNCERTAIN}
+    known = {name: found.rates.get((WRONG, one.name)) for name, one in named.items()}
+    return {
+        f"{name}/{figure}": value
+        for name, one in known.items()
+        if one
+        for figure, value in (("found", one.found.value), ("chance", one.chance))
+    }
+
+
+def words(found: Credit) -> list[str]:
     """What the tables say, in sentences."""
-    main = rates[WRONG, MAIN.name]
+    known, rates = found.known, found.rates
     counts = (
         f"Of {known.num_answers:,} answers about toy charts {known.num_without:,} have no wrong "
         f"step, {len(known.cases):,} have one, and {known.num_unreadable:,} are no derivation that "
         "can be followed."
     )
+    if (WRONG, MAIN.name) not in rates:
+        return [counts]
+    main = rates[WRONG, MAIN.name]
     result = (
         f"In {main.num_slips:,} wrong answers (to {main.num_questions:,} questions) the most "
         f"negative token is the first wrong word in {_percent(main.found)} %, by chance in "

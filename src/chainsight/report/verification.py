@@ -160,7 +160,7 @@ def _table(points: Sequence[Point]) -> str:
         last = "" if method == "greedy" else gain(own[-1])
         about = f'{method}<br><span class="faint">{ABOUT[method]}</span>'
         rows.append([about, *cells, last])
-    head = ["method", *(f"n = {n}" for n in ns), f"gain over greedy at {ns[-1]}, points"]
+    head = ["method", *(f"n&nbsp;=&nbsp;{n}" for n in ns), f"gain over greedy at {ns[-1]}, points"]
     return table(head, rows, range(1, len(head)))
 
 

@@ -119,7 +119,7 @@ def test_a_great_reward_does_not_overflow():
 
 def test_parties_hold_answers_of_different_scores():
     """14 and 14.0 vote alike, though an exact metric takes only one of them."""
-    assert elected(["14", "14", "9"], [1, 1, 1], [1.0, 0.0, 0.0]) == 0.5
+    assert elected([("14", 1, 1.0), ("14", 1, 0.0), ("9", 1, 0.0)]) == 0.5
 
 
 def test_the_truncated_reward_ends_with_the_word():

@@ -124,18 +124,13 @@ def _value(
     if method == "single":
         return math.fsum(scores) / len(scores)
     if method in WEIGHTS:
-        rewards = [reward(one) for one in every]
-        votes = [one.vote for one in every]
-        weigh = WEIGHTS[method]
-        held = [
-            elected(*_at(own, votes, weigh(rewards, scale), scores)) for own in subsets(every, n)
+        weights = WEIGHTS[method]([reward(one) for one in every], scale)
+        ballots = [
+            (one.vote, weight, one.score) for one, weight in zip(every, weights, strict=True)
         ]
+        held = [elected([ballots[k] for k in own]) for own in subsets(every, n)]
         return math.fsum(held) / len(held)
     return best([(bool(one.vote), KEYS[method](one, scale)) for one in every], scores, n)
-
-
-def _at(places: Sequence[int], *columns: Sequence[object]) -> Iterator[list[object]]:
-    return ([column[k] for k in places] for column in columns)
 
 
 def subsets(every: Sequence[Verified], n: int) -> Iterator[Sequence[int]]:
@@ -164,14 +159,17 @@ def best(keys: Sequence[tuple[bool, float]], scores: Sequence[float], n: int) ->
     return total
 
 
-def elected(votes: Sequence[str], weights: Sequence[float], scores: Sequence[float]) -> float:
-    """Mean score of the answers whose weights add up to most; of all answers if none votes."""
+def elected(ballots: Sequence[tuple[str, float, float]]) -> float:
+    """Mean score of the answers whose weights add up to most; of all answers if none votes.
+
+    `ballots` are votes, their weights, and the scores of those who cast them.
+    """
     parties: dict[str, list[tuple[float, float]]] = {}
-    for vote, weight, score in zip(votes, weights, scores, strict=True):
+    for vote, weight, score in ballots:
         if vote:
             parties.setdefault(vote, []).append((weight, score))
     if not parties:
-        return math.fsum(scores) / len(scores)
+        return math.fsum(score for _, _, score in ballots) / len(ballots)
     sums = {vote: math.fsum(weight for weight, _ in own) for vote, own in parties.items()}
     most = max(sums.values())
     means = [

@@ -54,7 +54,7 @@ class Slip:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A chain that leaves the right derivations by no word about bars, or ends before its answer."""
+    """A chain that leaves the right derivations by no word about bars, or ends too early."""
 
     at: int
     """Character."""
@@ -135,9 +135,11 @@ def _alike(one: str, other: str) -> bool:
 
 
 def _step(chain: str, word: Span) -> Span:
-    """From the last border before the word, or the word itself if it is one, to the next."""
-    start = max((b.end() for b in BORDER.finditer(chain, 0, word[0])), default=0)
-    if BORDER.fullmatch(chain, *word):
-        start = word[0]
-    end = BORDER.search(chain, word[1])
-    return start, end.start() if end else len(chain)
+    """From border to border; what was left out or added at a border is the border and what follows,
+    or nothing after a full stop."""
+    if chain[slice(*word)] == ".":
+        return word
+    ends = [border.end() for border in BORDER.finditer(chain, 0, word[0])]
+    start = word[0] if BORDER.fullmatch(chain, *word) else max(ends, default=0)
+    following = BORDER.search(chain, word[1])
+    return start, following.start() if following else len(chain)

@@ -7,9 +7,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from chainsight import stored
+from chainsight.analysis.credit import Credit
 from chainsight.analysis.curves import Point
 from chainsight.analysis.voting import METHODS, Method, Question
 from chainsight.config import VerifySection
+from chainsight.report import credit, heatmap
 from chainsight.webpage import document, table, tiles
 
 ABOUT: dict[Method, str] = {
@@ -45,6 +48,8 @@ class Verification:
     """By benchmark."""
     curves: Mapping[str, Sequence[Point]]
     """Over all benchmarks (`all`), and for each where there are several."""
+    credit: Credit | None
+    """How often rewards find the first wrong step, where it is known."""
     settings: VerifySection
     benchmarks: Path
     """Folder of the questions with their images."""
@@ -66,6 +71,7 @@ def to_json(found: Verification) -> dict[str, Any]:
         "num_candidates": found.settings.num_candidates,
         "settings": found.settings.model_dump(mode="json"),
         "seconds": found.seconds,
+        "credit": credit.to_json(found.credit) if found.credit else None,
         "curves": {name: [asdict(one) for one in points] for name, points in found.curves.items()},
     }
 
@@ -76,9 +82,17 @@ def build(found: Verification) -> str:
         _header(found),
         _tiles(found),
         *(_part(name, points) for name, points in found.curves.items()),
+        credit.section(found.credit),
+        _rewards(found),
         _how(found),
     )
-    return document(f"Chainsight: {found.name}, verification", sections)
+    return document(f"Chainsight: {found.name}, verification", sections, heatmap.STYLE)
+
+
+def _rewards(found: Verification) -> str:
+    examples = {one.id: one for one in stored.examples(found.benchmarks / "benchmarks.parquet")}
+    answers = [one for own in found.questions.values() for question in own for one in question]
+    return heatmap.section(examples, answers, found.credit.known if found.credit else None)
 
 
 def _header(found: Verification) -> str:
@@ -146,7 +160,7 @@ def _table(points: Sequence[Point]) -> str:
         last = "" if method == "greedy" else gain(own[-1])
         about = f'{method}<br><span class="faint">{ABOUT[method]}</span>'
         rows.append([about, *cells, last])
-    head = ["method", *(f"n = {n}" for n in ns), f"gain over greedy at {ns[-1]}, points"]
+    head = ["method", *(f"n&nbsp;=&nbsp;{n}" for n in ns), f"gain over greedy at {ns[-1]}, points"]
     return table(head, rows, range(1, len(head)))
 
 

@@ -17,6 +17,8 @@ def show(console: Console, found: Mapping[str, Any], page: Path) -> None:
         f"{found['num_questions']} questions, {found['num_candidates']} samples each",
         highlight=False,
     )
+    for sentence in (found["credit"] or {}).get("words", ()):
+        console.print(sentence, highlight=False)
     console.print(f"page        {page}", highlight=False, soft_wrap=True)
 
 

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chainsight import records
+from chainsight import records, stored
+from chainsight.analysis.credit import credit
 from chainsight.analysis.curves import curves, grouped
 from chainsight.analysis.voting import Scale
 from chainsight.config import RunConfig
 from chainsight.records import Verified
+from chainsight.report.credit import metrics
 from chainsight.report.verification import Verification, build, to_json
 from chainsight.runner import StageRun, run_alone
 from chainsight.runs import tracked
@@ -57,8 +59,10 @@ def collect(
     """The stage's answers as curves, over all benchmarks and for each where there are several."""
     store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
     manifest = done.outputs["verified"]
-    rows = records.read(store.fetch(manifest) / "verified.parquet", Verified)
+    rows = list(records.read(store.fetch(manifest) / "verified.parquet", Verified))
     groups = grouped(rows)
+    benchmarks = store.fetch(manifest.inputs["benchmarks"])
+    examples = {one.id: one for one in stored.examples(benchmarks / "benchmarks.parquet")}
     scale = Scale(config.verify.beta, config.verify.max_words)
     parts = {name: {name: own} for name, own in groups.items()} if len(groups) > 1 else {}
     return Verification(
@@ -67,8 +71,9 @@ def collect(
         artifacts={**manifest.inputs, **uris},
         questions=groups,
         curves={name: curves(own, scale=scale) for name, own in {"all": groups, **parts}.items()},
+        credit=credit(examples, rows),
         settings=config.verify,
-        benchmarks=store.fetch(manifest.inputs["benchmarks"]),
+        benchmarks=benchmarks,
         seconds=done.seconds,
     )
 
@@ -89,6 +94,8 @@ def track(run: Run, found: Verification, page: Path) -> None:
         for point in points:
             at = f"{place}{point.method}"
             run.log({f"{at}/accuracy": point.value, f"{at}/gain": point.gain}, step=point.n)
+    if found.credit:
+        run.log(metrics(found.credit))
     run.tags({f"artifact.{kind}": uri for kind, uri in found.artifacts.items()})
     run.tags({"chainsight.version": found.version} if found.version else {})
     run.artifact(page)

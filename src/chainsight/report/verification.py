@@ -160,7 +160,7 @@ def _table(points: Sequence[Point]) -> str:
         last = "" if method == "greedy" else gain(own[-1])
         about = f'{method}<br><span class="faint">{ABOUT[method]}</span>'
         rows.append([about, *cells, last])
-    head = ["method", *(f"n = {n}" for n in ns), f"gain over greedy at {ns[-1]}, points"]
+    head = ["method", *(f"n&nbsp;=&nbsp;{n}" for n in ns), f"gain over greedy at {ns[-1]}, points"]
     return table(head, rows, range(1, len(head)))
 
 
@@ -171,7 +171,8 @@ def _how(found: Verification) -> str:
         [[escape(kind), escape(uri)] for kind, uri in sorted(found.artifacts.items())],
     )
     return (
-        f"<h2>How it was made</h2><p>{section.num_candidates} samples a question at temperature "
+        f"<h2>How it was made</h2><p>Greedy answers and {section.num_candidates} samples a "
+        f"question by the model {section.drawn_by}, at temperature "
         f"{section.temperature:g}, top-p {section.top_p:g}, at most {section.max_new_tokens} "
         "tokens. Accuracy at n is the mean over all subsets of n samples: exact for every choice "
         "by a score, over 32 drawn subsets for votes. Ties are split evenly. Answers vote by "

@@ -237,6 +237,22 @@ def test_rewards_that_fall_at_the_slip_find_all_of_them_and_random_ones_as_many_
     assert none.ratio.value == pytest.approx(1, abs=0.3)
 
 
+def test_among_the_uncertain_the_most_negative_of_the_others_does_not_count() -> None:
+    wrong = [one for one in answers(random.Random(0)) if not one.score][:20]
+    told = []
+    for one in wrong:
+        at = slip_at(one)
+        logprobs = [-2.0 if place in (0, at) else -0.01 for place in range(len(one.pieces))]
+        logprobs[1] -= 5.0  # what DPO has lowered most the policy had been sure of
+        both = blamed(blamed(one, at), 1, reward=-5.0)
+        told.append(replace(both, logprobs=tuple(logprobs)))
+    found = rates(told)
+    assert found[WRONG, MAIN.name].found.value == 0.0
+    among = found[WRONG, credit.AMONG_UNCERTAIN.name]
+    assert among.found.value == 1.0
+    assert among.chance == pytest.approx(0.5)
+
+
 def test_chains_that_end_right_in_spite_of_a_slip_stand_apart() -> None:
     wrong = [replace(one, score=1.0) for one in answers(random.Random(0)) if not one.score]
     assert {group for group, _ in rates(wrong)} == {RIGHT}

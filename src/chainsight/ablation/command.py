@@ -60,11 +60,12 @@ def _run(state: "State", jobs: int) -> dict[str, Any]:
     from chainsight.ablation.results import collect, write
     from chainsight.ablation.track import record, tracked
     from chainsight.ablation.view import Progress
+    from chainsight.ablation.work import processes
 
     with tracked(state.plan) as parent:
         try:
             with Progress(err, state, jobs) as view:
-                execute(state, jobs, max(1, _cores() // jobs), view)
+                execute(state, jobs, processes(_cores() // jobs or 1), view)
         finally:
             found = collect(state)
             folder = state.plan.folder()

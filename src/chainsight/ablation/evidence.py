@@ -56,13 +56,13 @@ class Evidence:
             raise ConfigError(f"no method {method!r}; there are {known}")
         if n is not None and n > count:
             raise ConfigError(f"n = {n}, but {row.name!r} has {count} answers to a question")
-        (value,) = voting.values(method, question, [n or count], self._max_words(row))
+        (value,) = voting.values(method, question, [n or count], self._scale(row))
         return value
 
-    def _max_words(self, row: Row) -> int:
+    def _scale(self, row: Row) -> voting.Scale:
         section = self._state.plan.nodes[row.steps["verify"]].config
         assert isinstance(section, VerifySection)
-        return section.max_words
+        return voting.Scale(section.beta, section.max_words)
 
     def predicted(self, row: Row) -> dict[Mode, Scores]:
         """Scores of a row's greedy answers, by mode."""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from chainsight.ablation import work
 from chainsight.ablation.plan import Node, Plan, Row
+from chainsight.errors import ChainsightError
 from chainsight.job import Job, job
 from chainsight.runner import StageRun, find
 from chainsight.store import Store, open_store
@@ -81,7 +82,11 @@ class State:
 
 
 def survey(plan: Plan) -> State:
-    """What of a plan the store has already, without doing anything."""
+    """What of a plan the store has already, without doing anything.
+
+    Raises:
+        ChainsightError: the data or a base model are not there.
+    """
     state = State(plan, open_store(plan.run.store_uri(), Path(plan.run.home) / "cache"))
     for node in plan.nodes.values():
         if all(ref.node in state.done for ref in node.parents.values()):
@@ -91,33 +96,36 @@ def survey(plan: Plan) -> State:
     return state
 
 
-def execute(state: State, jobs: int, threads: int, view: View) -> None:
-    """Do what is left of a plan, `jobs` nodes at a time of `threads` threads each."""
+def execute(state: State, jobs: int, start: work.Start, view: View) -> None:
+    """Do what is left of a plan, `jobs` nodes at a time; `start` gives each a worker."""
     for node_id, run in state.done.items():
         view.reused(state.plan.nodes[node_id], run)
     (state.plan.folder() / "nodes").mkdir(parents=True, exist_ok=True)
-    variables = work.environment(threads)
-    with work.fork_server(variables), _ended(state):
+    with _stopped(state):
         while state.rest or state.running:
-            _start(state, jobs, variables, view)
+            _start(state, jobs, start, view)
             if state.running:
-                wait([w.process.sentinel for _, w in state.running.values()], TICK_SECONDS)
+                wait([worker.sentinel for _, worker in state.running.values()], TICK_SECONDS)
             _collect(state, view)
             view.tick()
 
 
-def _start(state: State, jobs: int, variables: Mapping[str, str], view: View) -> None:
+def _start(state: State, jobs: int, start: work.Start, view: View) -> None:
     """Start what can start; what turns out to be there already frees more."""
     for node in state.rest:
         above = {ref.node for ref in node.parents.values()}
         if broken := next((n for n in above if n in state.failed or n in state.lost), None):
             state.lost[node.id] = state.lost.get(broken, broken)
         elif len(state.running) < jobs and above <= state.done.keys():
-            _try(node, state, variables, view)
+            _try(node, state, start, view)
 
 
-def _try(node: Node, state: State, variables: Mapping[str, str], view: View) -> None:
-    key = state.job(node).key
+def _try(node: Node, state: State, start: work.Start, view: View) -> None:
+    try:
+        key = state.job(node).key
+    except ChainsightError as error:  # a base model, say, that is not there
+        _fail(node, str(error), state, view)
+        return
     if key in {other for other, _ in state.running.values()}:
         return  # another node does the same work on equal content: its result will be found
     found = find(state.job(node))
@@ -131,16 +139,15 @@ def _try(node: Node, state: State, variables: Mapping[str, str], view: View) -> 
         node.run.model_dump(mode="json"),
         node.model.model_dump(mode="json"),
         state.inputs(node),
-        dict(variables),
     )
-    worker = work.start(order, state.plan.folder() / "nodes" / f"{node.stage.name}-{node.id}")
-    state.running[node.id] = (key, worker)
-    view.started(node, worker.events)
+    place = state.plan.folder() / "nodes" / f"{node.stage.name}-{node.id}"
+    state.running[node.id] = (key, start(order, place))
+    view.started(node, place.with_suffix(".events"))
 
 
 def _collect(state: State, view: View) -> None:
     for node_id, (_, worker) in list(state.running.items()):
-        if worker.process.is_alive():
+        if not worker.has_ended():
             continue
         del state.running[node_id]
         node = state.plan.nodes[node_id]
@@ -150,20 +157,23 @@ def _collect(state: State, view: View) -> None:
             state.done[node_id] = found
             view.finished(node, found)
         else:
-            state.failed[node_id] = why or "its artifacts are not in the store"
-            view.failed(node, state.failed[node_id])
+            _fail(node, why or "its artifacts are not in the store", state, view)
+
+
+def _fail(node: Node, why: str, state: State, view: View) -> None:
+    state.failed[node.id] = why
+    view.failed(node, why)
 
 
 @contextmanager
-def _ended(state: State) -> Iterator[None]:
-    """Leave no process behind, whatever happens: all of them can be killed at any time."""
+def _stopped(state: State) -> Iterator[None]:
+    """Leave no worker behind, whatever happens."""
     try:
         yield
     finally:
         for _, worker in state.running.values():
-            worker.process.terminate()
-        for _, worker in state.running.values():
-            worker.process.join()
+            worker.stop()
+        state.running.clear()
 
 
 def seconds_by_stage(done: Mapping[str, StageRun]) -> dict[str, float]:

@@ -134,8 +134,9 @@ def _voting(found: Found) -> str:
         return ""
     return (
         "<h2>One answer chosen from many</h2><p class=faint>Reasoned answers to benchmark "
-        "questions, drawn from the aligned model and judged by log(aligned / policy): mean and "
-        "standard deviation over seeds. Random is a control; oracle knows the right answer."
+        "questions, drawn from the aligned model (or as verify.drawn_by says) and judged by "
+        "log(aligned / policy): mean and standard deviation over seeds. Random is a control; "
+        "oracle knows the right answer."
         f"</p>{''.join(parts)}"
     )
 

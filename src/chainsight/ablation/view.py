@@ -86,6 +86,8 @@ class Follower:
 
     def follow(self) -> None:
         """Read what is new."""
+        if not self._path.exists():
+            return
         with self._path.open(encoding="utf-8") as file:
             file.seek(self._at)
             while (line := file.readline()).endswith("\n"):

@@ -9,14 +9,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import forkserver, get_context, parent_process
+from functools import partial
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from chainsight.errors import ChainsightError
 from chainsight.job import CODE_VERSION_VARIABLE, code_version, job
@@ -30,83 +31,114 @@ _FORKS = get_context("forkserver")
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is told: the arguments of `job`."""
+    """What is to be done: the arguments of `job`."""
 
     stage: str
     config: dict[str, Any]
     run: dict[str, Any]
     model: dict[str, Any]
     inputs: dict[str, str]
-    environment: dict[str, str]
+    """Store URIs by kind."""
 
 
-@dataclass
-class Worker:
+class Worker(Protocol):
     """A node under way."""
 
-    process: BaseProcess
-    answer: Connection
-    log: Path
-    events: Path
+    @property
+    def sentinel(self) -> int:
+        """A file descriptor that is ready once it has ended."""
+        ...
 
+    def has_ended(self) -> bool: ...
     def failure(self) -> str | None:
         """Why it failed, once it has ended; None: it did not."""
-        self.process.join()
-        if self.process.exitcode == 0:
-            return None
-        try:
-            return str(self.answer.recv())
-        except EOFError:
-            return f"ended without a message ({self._ending()}); see {self.log}"
+        ...
 
-    def _ending(self) -> str:
-        code = self.process.exitcode or 0
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    def stop(self) -> None:
+        """End it now; it can go on another time."""
+        ...
 
 
-def environment(threads: int) -> dict[str, str]:
-    """What the processes see: this one's variables, so many threads each, and one code version,
-    should the source be edited meanwhile."""
+Start = Callable[[Order, Path], Worker]
+"""Starts an order; the path with `.log` and `.events` gets what the work says."""
+
+
+def processes(threads: int) -> Start:
+    """A way to start workers, each a process of so many threads.
+
+    All have one code version, should the source be edited meanwhile.
+    """
     own = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    return {**os.environ, **own, CODE_VERSION_VARIABLE: code_version()}
+    _FORKS.set_forkserver_preload(list(PRELOADED))
+    return partial(Process, own | {CODE_VERSION_VARIABLE: code_version()})
 
 
 @contextmanager
-def fork_server(variables: Mapping[str, str]) -> Iterator[None]:
-    """Have the server started with `variables`: libraries read theirs when they are loaded."""
-    _FORKS.set_forkserver_preload(list(PRELOADED))
+def _environment(variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Set variables for a while: the fork server, when it starts, loads what reads them."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
-        forkserver.ensure_running()
-        yield
+        yield dict(os.environ)
     finally:
         os.environ.clear()
         os.environ.update(before)
 
 
-def start(order: Order, place: Path) -> Worker:
-    """Do `order` in a process of its own; `place` with `.log` and `.events` gets what it says."""
-    receiver, sender = _FORKS.Pipe(duplex=False)
-    log, events = place.with_suffix(".log"), place.with_suffix(".events")
-    events.write_text("", encoding="utf-8")
-    process = _FORKS.Process(target=_do, args=(order, sender, log, events))
-    process.start()
-    sender.close()
-    return Worker(process, receiver, log, events)
+class Process:
+    """A worker that is a process."""
+
+    def __init__(self, variables: Mapping[str, str], order: Order, place: Path) -> None:
+        self._log = place.with_suffix(".log")
+        events = place.with_suffix(".events")
+        events.write_text("", encoding="utf-8")
+        self._answer, sender = _FORKS.Pipe(duplex=False)
+        with _environment(variables) as seen:
+            self._process: BaseProcess = _FORKS.Process(
+                target=_do, args=(order, seen, sender, self._log, events)
+            )
+            self._process.start()
+        sender.close()
+
+    @property
+    def sentinel(self) -> int:
+        return self._process.sentinel
+
+    def has_ended(self) -> bool:
+        return not self._process.is_alive()
+
+    def failure(self) -> str | None:
+        self._process.join()
+        if self._process.exitcode == 0:
+            return None
+        try:
+            return str(self._answer.recv())
+        except EOFError:
+            return f"it ended without a message ({self._ending()}); see {self._log}"
+
+    def _ending(self) -> str:
+        code = self._process.exitcode or 0
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.join()
 
 
-def _do(order: Order, answer: Connection, log: Path, events: Path) -> None:
+def _do(
+    order: Order, variables: dict[str, str], answer: Connection, log: Path, events: Path
+) -> None:
     """Runs in the new process."""
     _write_to(log)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    os.environ.update(order.environment)
+    os.environ.update(variables)
     os.environ[EVENTS_VARIABLE] = str(events)
     try:
-        execute(job(order.stage, order.config, run=order.run, model=order.model,
-                    inputs=order.inputs))  # fmt: skip
+        execute(
+            job(order.stage, order.config, run=order.run, model=order.model, inputs=order.inputs)
+        )
     except ChainsightError as error:
-        print(error, flush=True)  # noqa: T201 - its log
+        print(error, flush=True)  # noqa: T201 - to its log
         answer.send(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ import numpy as np
 
 from chainsight.analysis import voting
 from chainsight.analysis.intervals import Interval, interval
-from chainsight.analysis.voting import METHODS, Method, Question
+from chainsight.analysis.voting import METHODS, PAPER, Method, Question, Scale
 from chainsight.decision import dataset_of
 from chainsight.records import Verified
 
@@ -49,7 +49,7 @@ def sizes(num_candidates: int) -> tuple[int, ...]:
 def curves(
     groups: Groups,
     methods: Sequence[Method] = METHODS,
-    max_words: int = 90,
+    scale: Scale = PAPER,
     ns: Sequence[int] | None = None,
 ) -> list[Point]:
     """A point for each method and number of samples (`voting.values`); `ns` none: `sizes`."""
@@ -57,7 +57,7 @@ def curves(
         ns = sizes(min(len(voting.samples(one)) for own in groups.values() for one in own))
     scores = {
         method: [
-            np.array([voting.values(method, one, ns, max_words) for one in own])
+            np.array([voting.values(method, one, ns, scale) for one in own])
             for own in groups.values()
         ]
         for method in dict.fromkeys(("greedy", *methods))

@@ -9,6 +9,7 @@ all methods but `greedy` and `single`, so that a control differs from `best` by 
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations, groupby
 from random import Random
 from typing import Literal, get_args
@@ -20,8 +21,8 @@ Method = Literal[
     "single",
     "majority",
     "weighted",
+    "weighted_ratio",
     "weighted_sum",
-    "weighted_sigmoid",
     "best",
     "best_normalised",
     "best_truncated",
@@ -41,6 +42,19 @@ Question = Sequence[Verified]
 """All answers to one question."""
 
 
+@dataclass(frozen=True)
+class Scale:
+    """How rewards are read."""
+
+    beta: float = 0.1
+    """DPO's: the odds of one answer against another are exp(beta x difference of rewards)."""
+    max_words: int = 90
+    """Of the truncated reward."""
+
+
+PAPER = Scale()
+
+
 def reward(one: Verified) -> float:
     """log(aligned / policy) of the whole answer, in nats."""
     return one.logprob_aligned - one.logprob_policy
@@ -56,42 +70,12 @@ def truncated_reward(one: Verified, max_words: int) -> float:
     whole = "".join(one.pieces)
     start = len(whole) - len(whole.lstrip())
     stop = start + len(" ".join(whole[start:].split(" ")[:max_words]))
-    total = at = 0.0
+    found, at = [], 0
     for piece, own in zip(one.pieces, one.rewards, strict=True):
-        total += own if at < stop else 0.0
+        if at < stop:
+            found.append(own)
         at += len(piece)
-    return total
-
-
-def value(method: Method, question: Question, n: int, max_words: int = 90) -> float:
-    """Expected score of `method` with the first `n` samples, ties split evenly.
-
-    Raises:
-        ValueError: there are fewer samples, or `n` is below 1.
-    """
-    if method == "greedy":
-        return greedy(question).score
-    first = samples(question)[:n]
-    if n < 1 or len(first) < n:
-        raise ValueError(f"{len(first)} samples of {question[0].example_id}, but n = {n}")
-    return _expected(method, first, n, max_words, lambda: [range(n)])
-
-
-def values(
-    method: Method, question: Question, sizes: Iterable[int], max_words: int = 90
-) -> list[float]:
-    """As `value`, but for each n in `sizes` the mean over all subsets of n samples.
-
-    Exact, but for votes where there are more than SUBSETS subsets: then over so many drawn ones,
-    the same for all methods.
-    """
-    if method == "greedy":
-        return [greedy(question).score for _ in sizes]
-    every = samples(question)
-    return [
-        _expected(method, every, n, max_words, lambda n=n: subsets(every, n))  # type: ignore[misc]
-        for n in sizes
-    ]
+    return math.fsum(found)
 
 
 def greedy(question: Question) -> Verified:
@@ -104,6 +88,56 @@ def samples(question: Question) -> list[Verified]:
     return [one for one in question if one.index >= 0]
 
 
+def value(method: Method, question: Question, n: int, scale: Scale = PAPER) -> float:
+    """Expected score of `method` with the first `n` samples, ties split evenly.
+
+    Raises:
+        ValueError: there are fewer samples, or `n` is below 1.
+    """
+    return values(method, [one for one in question if one.index < n], [n], scale)[0]
+
+
+def values(
+    method: Method, question: Question, ns: Iterable[int], scale: Scale = PAPER
+) -> list[float]:
+    """As `value`, but for each n the mean over all subsets of n samples.
+
+    Exact, but for votes where there are more than SUBSETS subsets: then over so many drawn ones,
+    the same for all methods. Raises as `value`.
+    """
+    every, found = samples(question), []
+    for n in ns:
+        if not 1 <= n <= len(every):
+            raise ValueError(
+                f"{question[0].example_id}: {n} of {len(every)} samples; n is 1 to {len(every)}"
+            )
+        found.append(_value(method, question, every, n, scale))
+    return found
+
+
+def _value(
+    method: Method, question: Question, every: Sequence[Verified], n: int, scale: Scale
+) -> float:
+    scores = [one.score for one in every]
+    if method == "greedy":
+        return greedy(question).score
+    if method == "single":
+        return math.fsum(scores) / len(scores)
+    if method in WEIGHTS:
+        rewards = [reward(one) for one in every]
+        votes = [one.vote for one in every]
+        weigh = WEIGHTS[method]
+        held = [
+            elected(*_at(own, votes, weigh(rewards, scale), scores)) for own in subsets(every, n)
+        ]
+        return math.fsum(held) / len(held)
+    return best([(bool(one.vote), KEYS[method](one, scale)) for one in every], scores, n)
+
+
+def _at(places: Sequence[int], *columns: Sequence[object]) -> Iterator[list[object]]:
+    return ([column[k] for k in places] for column in columns)
+
+
 def subsets(every: Sequence[Verified], n: int) -> Iterator[Sequence[int]]:
     """Places of `n` of the answers: all subsets, or SUBSETS drawn by the question's name."""
     if math.comb(len(every), n) <= SUBSETS:
@@ -112,45 +146,6 @@ def subsets(every: Sequence[Verified], n: int) -> Iterator[Sequence[int]]:
     random = Random(f"{every[0].example_id}/{n}")  # noqa: S311 - no secret
     for _ in range(SUBSETS):
         yield random.sample(range(len(every)), n)
-
-
-def _expected(
-    method: Method,
-    every: Sequence[Verified],
-    n: int,
-    max_words: int,
-    choices: Callable[[], Iterable[Sequence[int]]],
-) -> float:
-    """The mean score over the subsets of `n` of `every`; votes are held in those of `choices`."""
-    scores = [one.score for one in every]
-    if method == "single":
-        return math.fsum(scores) / len(scores)
-    if method in _WEIGHTS:
-        weights = _WEIGHTS[method]
-        rewards, votes = [reward(one) for one in every], [one.vote for one in every]
-        found = [
-            elected([votes[k] for k in own], weights([rewards[k] for k in own]),
-                    [scores[k] for k in own])
-            for own in choices()
-        ]  # fmt: skip
-        return math.fsum(found) / len(found)
-    keys = [(bool(one.vote), _key(method, one, max_words)) for one in every]
-    return best(keys, scores, n)
-
-
-def _key(method: Method, one: Verified, max_words: int) -> float:
-    """The highest is chosen."""
-    keys: dict[Method, Callable[[], float]] = {
-        "best": lambda: reward(one),
-        "best_normalised": lambda: normalised_reward(one),
-        "best_truncated": lambda: truncated_reward(one, max_words),
-        "random": lambda: 0.0,
-        "longest": lambda: one.num_tokens,
-        "shortest": lambda: -one.num_tokens,
-        "likeliest": lambda: one.logprob_aligned,
-        "oracle": lambda: one.score,
-    }
-    return keys[method]()
 
 
 def best(keys: Sequence[tuple[bool, float]], scores: Sequence[float], n: int) -> float:
@@ -164,45 +159,51 @@ def best(keys: Sequence[tuple[bool, float]], scores: Sequence[float], n: int) ->
         tied = list(group)
         after = before + len(tied)
         ways = math.comb(count - before, n) - math.comb(count - after, n)
-        total += ways * math.fsum(scores[k] for k in tied) / len(tied)
+        total += ways / math.comb(count, n) * math.fsum(scores[k] for k in tied) / len(tied)
         before = after
-    return total / math.comb(count, n)
+    return total
 
 
 def elected(votes: Sequence[str], weights: Sequence[float], scores: Sequence[float]) -> float:
     """Mean score of the answers whose weights add up to most; of all answers if none votes."""
-    weight: dict[str, list[float]] = {}
-    score: dict[str, list[float]] = {}
-    for vote, own, right in zip(votes, weights, scores, strict=True):
+    parties: dict[str, list[tuple[float, float]]] = {}
+    for vote, weight, score in zip(votes, weights, scores, strict=True):
         if vote:
-            weight.setdefault(vote, []).append(own)
-            score.setdefault(vote, []).append(right)
-    if not weight:
+            parties.setdefault(vote, []).append((weight, score))
+    if not parties:
         return math.fsum(scores) / len(scores)
-    sums = {vote: math.fsum(own) for vote, own in weight.items()}
+    sums = {vote: math.fsum(weight for weight, _ in own) for vote, own in parties.items()}
     most = max(sums.values())
-    winners = [vote for vote, total in sums.items() if math.isclose(total, most, abs_tol=1e-12)]
-    return math.fsum(math.fsum(score[v]) / len(score[v]) for v in winners) / len(winners)
+    means = [
+        math.fsum(score for _, score in parties[vote]) / len(parties[vote])
+        for vote, total in sums.items()
+        if math.isclose(total, most, rel_tol=1e-9)
+    ]
+    return math.fsum(means) / len(means)
 
 
-def _even(rewards: Sequence[float]) -> list[float]:
-    return [1.0] * len(rewards)
+def odds(rewards: Sequence[float], scale: Scale) -> list[float]:
+    """exp(beta x reward), as shares of the highest: the odds that DPO's model of preferences
+    (Bradley and Terry's) gives an answer against the others."""
+    most = max(rewards)
+    return [math.exp(scale.beta * (one - most)) for one in rewards]
 
 
-def _odds(rewards: Sequence[float]) -> list[float]:
-    """The ratios aligned / policy themselves, as shares of the highest: no overflow."""
-    highest = max(rewards)
-    return [math.exp(one - highest) for one in rewards]
-
-
-def _sigmoid(rewards: Sequence[float]) -> list[float]:
-    return [0.5 * (1 + math.tanh(one / 2)) for one in rewards]
-
-
-_WEIGHTS: dict[str, Callable[[Sequence[float]], Sequence[float]]] = {
-    "majority": _even,
-    "weighted": _odds,
-    "weighted_sum": list,
-    "weighted_sigmoid": _sigmoid,
+WEIGHTS: dict[Method, Callable[[Sequence[float], Scale], Sequence[float]]] = {
+    "majority": lambda rewards, _: [1.0] * len(rewards),
+    "weighted": odds,
+    "weighted_ratio": lambda rewards, _: odds(rewards, Scale(beta=1.0)),
+    "weighted_sum": lambda rewards, _: rewards,
 }
-"""Weights of answers with these rewards."""
+"""What the votes of answers with these rewards count."""
+KEYS: dict[Method, Callable[[Verified, Scale], float]] = {
+    "best": lambda one, _: reward(one),
+    "best_normalised": lambda one, _: normalised_reward(one),
+    "best_truncated": lambda one, scale: truncated_reward(one, scale.max_words),
+    "random": lambda _one, _: 0.0,
+    "longest": lambda one, _: one.num_tokens,
+    "shortest": lambda one, _: -one.num_tokens,
+    "likeliest": lambda one, _: one.logprob_aligned,
+    "oracle": lambda one, _: one.score,
+}
+"""The answer with the highest is taken."""

@@ -12,9 +12,12 @@ class VerifySection(Section):
     """Many answers to each benchmark question, judged by the models' own preference."""
 
     engine: Literal["transformers", "vllm"] = "transformers"
-    """Who draws from the aligned model (`sample.engine`)."""
+    """Who draws (`sample.engine`)."""
+    drawn_by: Literal["aligned", "policy"] = "aligned"
+    """The model that answers. Rewards of what the aligned model draws itself lean upwards, most so
+    where it is wrong; of what the policy draws they do not (docs/log.md, verification)."""
     num_candidates: Annotated[int, Field(ge=2, le=1024)] = 16
-    """Chains of thought per question, drawn from the aligned model (paper: up to 64)."""
+    """Chains of thought per question (paper: up to 64)."""
     temperature: Positive = 1.0
     """Of the draws (not published)."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
@@ -25,6 +28,9 @@ class VerifySection(Section):
     """Questions at a time."""
     limit: Count | None = None
     """Judge answers to this many questions at most, from all over the benchmarks; none: all."""
+    beta: Positive = 0.1
+    """Of the DPO that made the aligned model (`dpo.beta`): in weighted voting an answer counts
+    exp(beta x reward)."""
     max_words: Count = 90
     """Words at the beginning that the truncated reward looks at: those that DPO has learned from
     (`dpo.max_words`)."""

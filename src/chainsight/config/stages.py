@@ -174,7 +174,7 @@ class SampleSection(Section):
     one takes 0.4 GB for its prompt and 0.6 GB for 32 candidates of 150 tokens: 32 fit on 80 GB
     beside the weights. vLLM keeps its own account of memory: 64 or more keep it busy."""
     limit: Count | None = None
-    """Sample for this many questions at most; none: all examples."""
+    """Sample for this many questions at most, evenly over the datasets; none: all examples."""
     datasets: tuple[str, ...] | None = None
     """Only questions of these datasets; the paper takes A-OKVQA, ChartQA and mathematics."""
 

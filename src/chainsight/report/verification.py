@@ -16,9 +16,9 @@ ABOUT: dict[Method, str] = {
     "greedy": "the one answer without chance",
     "single": "a sample, unseen: the mean of all",
     "majority": "the answer that most samples give (self-consistency)",
-    "weighted": "a sample counts aligned / policy (odds)",
+    "weighted": "a sample counts exp(beta x reward), its odds in DPO's model of preferences",
+    "weighted_ratio": "a sample counts aligned / policy",
     "weighted_sum": "a sample counts its reward, which may be negative",
-    "weighted_sigmoid": "a sample counts sigmoid(reward), 0 to 1",
     "best": "the highest reward, log(aligned / policy) of the whole answer",
     "best_normalised": "the highest mean reward per token",
     "best_truncated": "the highest reward of the first words, which DPO has learned from",
@@ -157,7 +157,8 @@ def _how(found: Verification) -> str:
         [[escape(kind), escape(uri)] for kind, uri in sorted(found.artifacts.items())],
     )
     return (
-        f"<h2>How it was made</h2><p>{section.num_candidates} samples a question at temperature "
+        f"<h2>How it was made</h2><p>Greedy answers and {section.num_candidates} samples a "
+        f"question by the model {section.drawn_by}, at temperature "
         f"{section.temperature:g}, top-p {section.top_p:g}, at most {section.max_new_tokens} "
         "tokens. Accuracy at n is the mean over all subsets of n samples: exact for every choice "
         "by a score, over 32 drawn subsets for votes. Ties are split evenly. Answers vote by "

@@ -8,9 +8,9 @@ Source `published`: the two chains that an example brings along (`meta["chosen"]
 are its candidates, judged alike; no model is loaded.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from chainsight import answers, records, stored
@@ -85,7 +85,7 @@ def select(examples: Iterator[Example], config: SampleSection) -> list[Example]:
         seen.add(example.dataset)
         return config.datasets is None or example.dataset in config.datasets
 
-    chosen = list(islice(filter(wanted, examples), config.limit))
+    chosen = spread(list(filter(wanted, examples)), config.limit)
     if not chosen and config.source == "published" and not seen:
         raise ChainsightError(
             "sample.source is published, but no example brings a chosen and a rejected chain; "
@@ -97,6 +97,16 @@ def select(examples: Iterator[Example], config: SampleSection) -> list[Example]:
             f"{sorted(seen)}"
         )
     return chosen
+
+
+def spread(questions: Sequence[Example], limit: int | None) -> list[Example]:
+    """At most `limit` questions, as many of each dataset as there are, from its start; in order."""
+    before: Counter[str] = Counter()
+    turns: list[tuple[int, int]] = []
+    for number, question in enumerate(questions):
+        turns.append((before[question.dataset], number))
+        before[question.dataset] += 1
+    return [questions[number] for number in sorted(number for _, number in sorted(turns)[:limit])]
 
 
 def make_blocks(

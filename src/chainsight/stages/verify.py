@@ -1,12 +1,13 @@
 """benchmarks, policy, aligned -> verified: many answers, judged by log(aligned / policy).
 
-Of each question the greedy answer (index -1) and `num_candidates` samples of the aligned model,
-with random numbers as in stage `sample`; each has the metric's score and a reward per token. The
-aligned model draws and scores first, then the policy scores: one of them is in memory at a time.
+Of each question the greedy answer (index -1) and `num_candidates` samples, with random numbers as
+in stage `sample`; each has the metric's score and a reward per token. The model that draws scores
+what it said, then the other does: one of them is in memory at a time.
 Blocks of `batch_size` questions are kept in the work folder, so a killed run goes on.
 """
 
 import gc
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from chainsight import answers, records, stored
 from chainsight.analysis import curves
-from chainsight.analysis.voting import Method
+from chainsight.analysis.voting import Method, Scale
 from chainsight.config import VerifySection
 from chainsight.context import Context, Task
 from chainsight.errors import RecordError
@@ -34,7 +35,7 @@ GREEDY = -1
 
 @dataclass(frozen=True)
 class Drawn:
-    """An answer of the aligned model that the policy has not seen yet."""
+    """An answer that the other model has not seen yet."""
 
     example_id: str
     index: int
@@ -42,7 +43,7 @@ class Drawn:
     truncated: bool
     tokens: tuple[int, ...]
     logps: tuple[float, ...]
-    """Of each token, in nats, under the aligned model; empty until it is scored."""
+    """Of each token, in nats, under the model that drew it; empty until it is scored."""
 
 
 def run(
@@ -61,8 +62,10 @@ def run(
         CheckpointError: a model is refused.
     """
     questions = select(stored.examples(benchmarks / "benchmarks.parquet"), config.limit)
-    drawn = draw(questions, config, aligned, context)
-    judged = judge(drawn, questions, config, policy, context)
+    by_aligned = config.drawn_by == "aligned"
+    author, other = (aligned, policy) if by_aligned else (policy, aligned)
+    drawn = draw(questions, config, author, context)
+    judged = judge(drawn, questions, config, other, context)
     made = [row for block in judged for row in records.read(block.path, Verified)]
     records.write(verified / "verified.parquet", made, Verified)
     return summary(made, questions, config)
@@ -82,16 +85,16 @@ def select(examples: Iterator[Example], limit: int | None) -> list[Example]:
 
 
 def draw(
-    questions: Sequence[Example], config: VerifySection, aligned: Path, context: Context
+    questions: Sequence[Example], config: VerifySection, author: Path, context: Context
 ) -> list[Block]:
-    """The blocks of what the aligned model says and how likely it finds that: `Drawn`, greedy
-    first; those found are not made again."""
+    """The blocks of what a model says and how likely it finds that: `Drawn`, greedy first; those
+    found are not made again."""
     size = config.batch_size
     greedy = blocks.cut(questions, size, context.work / "greedy", context.shard)
     drawn = blocks.cut(questions, size, context.work / "drawn", context.shard)
     with _task("draw", (greedy, 1), (drawn, config.num_candidates), context=context) as task:
         if _todo(drawn):
-            loaded = _load(aligned, context)
+            loaded = _load(author, context)
             _draw_all(loaded, greedy, drawn, config, context, task)
             del loaded
             gc.collect()  # two 8B models do not fit beside each other
@@ -151,39 +154,47 @@ def judge(
     drawn: Sequence[Block],
     questions: Sequence[Example],
     config: VerifySection,
-    policy: Path,
+    other: Path,
     context: Context,
 ) -> list[Block]:
-    """The blocks of what the policy thinks of it: `Verified`; those found are not made again."""
+    """The blocks of what both models think of it: `Verified`; those found are not made again."""
     judged = blocks.cut(questions, config.batch_size, context.work / "judged", context.shard)
     with _task("judge", (judged, config.num_candidates + 1), context=context) as task:
         if _todo(judged):
-            loaded = _load(policy, context)
+            loaded = _load(other, context)
             for source, target in zip(drawn, judged, strict=True):
                 if not target.done:
-                    _judge_block(loaded, source, target, context, task)
+                    _judge_block(loaded, source, target, config, context, task)
             del loaded
             gc.collect()
     return judged
 
 
 def _judge_block(
-    loaded: checkpoint.Loaded, source: Block, target: Block, context: Context, task: Task
+    loaded: checkpoint.Loaded,
+    source: Block,
+    target: Block,
+    config: VerifySection,
+    context: Context,
+    task: Task,
 ) -> None:
     rows = groupby(records.read(source.path, Drawn), key=lambda one: one.example_id)
     made: list[Verified] = []
     for example, (_, said) in zip(source.questions, rows, strict=True):
-        found = list(said)
+        mine = list(said)
         row = loaded.template.row(student(example, "cot", context.model.prompt_style))
-        theirs = _with_logps(loaded, row, found)
-        made += [_verified(loaded, example, *both) for both in zip(found, theirs, strict=True)]
-        task.advance(len(found))
+        theirs = _with_logps(loaded, row, mine)
+        for one, other in zip(mine, theirs, strict=True):
+            both = (one, other) if config.drawn_by == "aligned" else (other, one)
+            made.append(_verified(loaded, example, *both))
+        task.advance(len(mine))
     blocks.keep(target, made, Verified)
 
 
 def _verified(
     loaded: checkpoint.Loaded, example: Example, aligned: Drawn, policy: Drawn
 ) -> Verified:
+    """An answer as both models see it."""
     answer = answers.extract(aligned.text, truncated=aligned.truncated)
     return Verified(
         example_id=example.id,
@@ -193,8 +204,8 @@ def _verified(
         status=answer.status,
         score=judging.score(example, answer.value),
         num_tokens=len(aligned.tokens),
-        logprob_aligned=sum(aligned.logps),
-        logprob_policy=sum(policy.logps),
+        logprob_aligned=math.fsum(aligned.logps),
+        logprob_policy=math.fsum(policy.logps),
         pieces=pieces(loaded, aligned.tokens),
         rewards=tuple(a - p for a, p in zip(aligned.logps, policy.logps, strict=True)),
         vote=judging.vote(example, answer.value),
@@ -231,7 +242,7 @@ def summary(
     """Counts, how answers were found, and what comes of choosing among all samples."""
     datasets = {question.id: question.dataset for question in questions}
     ns = (config.num_candidates,)
-    found = curves.curves(curves.grouped(made), SHOWN, config.max_words, ns)
+    found = curves.curves(curves.grouped(made), SHOWN, Scale(config.beta, config.max_words), ns)
     return {
         "num_questions": len(questions),
         "num_answers": len(made),

@@ -7,6 +7,7 @@ from typing import Any
 
 from chainsight import records
 from chainsight.analysis.curves import curves, grouped
+from chainsight.analysis.voting import Scale
 from chainsight.config import RunConfig
 from chainsight.records import Verified
 from chainsight.report.verification import Verification, build, to_json
@@ -58,16 +59,14 @@ def collect(
     manifest = done.outputs["verified"]
     rows = records.read(store.fetch(manifest) / "verified.parquet", Verified)
     groups = grouped(rows)
-    words = config.verify.max_words
+    scale = Scale(config.verify.beta, config.verify.max_words)
     parts = {name: {name: own} for name, own in groups.items()} if len(groups) > 1 else {}
     return Verification(
         name=config.run.name,
         version=version,
         artifacts={**manifest.inputs, **uris},
         questions=groups,
-        curves={
-            name: curves(own, max_words=words) for name, own in {"all": groups, **parts}.items()
-        },
+        curves={name: curves(own, scale=scale) for name, own in {"all": groups, **parts}.items()},
         settings=config.verify,
         benchmarks=store.fetch(manifest.inputs["benchmarks"]),
         seconds=done.seconds,

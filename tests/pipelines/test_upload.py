@@ -50,7 +50,7 @@ def test_an_upload_that_broke_off_is_completed_by_the_next(
 ) -> None:
     next(upload(config, Target(server.url), COMPILERS, allow_tags=True))  # only the first is sent
     done = list(upload(config, Target(server.url), COMPILERS, allow_tags=True))
-    assert [one.uploaded for one in done] == [False, True, True]
+    assert [one.uploaded for one in done] == [False, True, True, True]
 
 
 def test_images_without_a_digest_are_refused_before_any_request(

@@ -5,7 +5,7 @@ goes on from there, as it does after a kill.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -82,17 +82,14 @@ class State:
 
 
 def survey(plan: Plan) -> State:
-    """What of a plan the store has already, without doing anything.
-
-    Raises:
-        ChainsightError: the data or a base model are not there.
-    """
+    """What of a plan the store has already, without doing anything."""
     state = State(plan, open_store(plan.run.store_uri(), Path(plan.run.home) / "cache"))
     for node in plan.nodes.values():
         if all(ref.node in state.done for ref in node.parents.values()):
-            found = find(state.job(node))
-            if found:
-                state.done[node.id] = found
+            # a node whose base model, say, is not there fails when it is tried, and says why
+            with suppress(ChainsightError):
+                if found := find(state.job(node)):
+                    state.done[node.id] = found
     return state
 
 
@@ -122,13 +119,12 @@ def _start(state: State, jobs: int, start: work.Start, view: View) -> None:
 
 def _try(node: Node, state: State, start: work.Start, view: View) -> None:
     try:
-        key = state.job(node).key
-    except ChainsightError as error:  # a base model, say, that is not there
+        key, found = state.job(node).key, find(state.job(node))
+    except ChainsightError as error:  # a base model that is not there, a damaged artifact
         _fail(node, str(error), state, view)
         return
     if key in {other for other, _ in state.running.values()}:
         return  # another node does the same work on equal content: its result will be found
-    found = find(state.job(node))
     if found:
         state.done[node.id] = found
         view.reused(node, found)

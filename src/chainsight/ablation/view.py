@@ -59,8 +59,8 @@ class Progress:
             )
 
     def _ended(self, node: Node, line: str) -> None:
-        task, _ = self._own.pop(node.id)
-        self._bars.remove_task(task)
+        if node.id in self._own:  # some fail before they are started
+            self._bars.remove_task(self._own.pop(node.id)[0])
         self._bars.advance(self._all)
         settled = len(self._state.done) + len(self._state.failed)
         self._console.print(

@@ -1,7 +1,6 @@
 """The first screen: what was run, what came out, whether it is significant, what it cost."""
 
 from collections.abc import Iterable, Mapping
-from html import escape
 
 from chainsight.records import MODES, Score
 from chainsight.report import parts
@@ -176,7 +175,7 @@ def _counted(kind: str, datasets: Mapping[str, int], what: str) -> str:
     each = _listed(f"{name} {count:,}" if len(datasets) > 1 else name
                    for name, count in datasets.items())  # fmt: skip
     shown = traced(f"num/{kind}", total, f"{total:,}", f"{kind}.parquet: number of rows")
-    return f"{shown} {what}: {escape(each)}"
+    return f"{shown} {what}: {text(each)}"
 
 
 def _listed(names: Iterable[str], count: int = 4) -> str:

@@ -16,6 +16,8 @@ TINY = 210
 MIN_SIDE = 96
 QUALITY = 80
 """Of JPEG."""
+MAX_COLOURS = 16_384
+"""A picture of more is a photograph."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -43,12 +45,23 @@ def picture(image: bytes, side: int = MAX_SIDE) -> Picture | None:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None  # the page shows the text alone
     shown.thumbnail((side, side))
-    forms = {"png": io.BytesIO(), "jpeg": io.BytesIO()}
-    shown.save(forms["png"], "PNG", optimize=True)
-    shown.save(forms["jpeg"], "JPEG", quality=QUALITY)
-    form = "png" if tiny or forms["png"].tell() <= forms["jpeg"].tell() else "jpeg"
-    encoded = base64.b64encode(forms[form].getvalue()).decode("ascii")
+    form, content = min(_forms(shown, tiny).items(), key=lambda one: len(one[1]))
+    encoded = base64.b64encode(content).decode("ascii")
     return Picture(f"data:image/{form};base64,{encoded}", *shown.size, tiny)
+
+
+def _forms(shown: Image.Image, tiny: bool) -> dict[str, bytes]:
+    """Tiny ones as PNG alone, photographs as JPEG alone: theirs would be a large PNG, and slow."""
+    forms = {}
+    if tiny or shown.getcolors(MAX_COLOURS) is not None:
+        file = io.BytesIO()
+        shown.save(file, "PNG", optimize=True)
+        forms["png"] = file.getvalue()
+    if not tiny:
+        file = io.BytesIO()
+        shown.save(file, "JPEG", quality=QUALITY)
+        forms["jpeg"] = file.getvalue()
+    return forms
 
 
 def fitted(images: Mapping[Key, bytes], num_bytes: int) -> dict[Key, Picture]:

@@ -10,12 +10,10 @@ from chainsight.webpage import table, text, traced
 
 MODES = {"direct": "direct", "cot": "reasoned"}
 STYLE = """
-.filters { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr));
+.filters { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr));
   gap: 8px 12px; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   padding: 12px 14px; }
-.filters label { font-size: 13px; color: var(--faint); } .filters fieldset { border: 0; margin: 0;
-  padding: 0; grid-column: 1 / -1; display: grid; gap: inherit;
-  grid-template-columns: inherit; } .filters legend { font-size: 13px; padding: 0; }
+.filters label { font-size: 13px; color: var(--faint); }
 .filters input, .filters select { display: block; width: 100%; margin-top: 2px; }
 input, select, button { font: inherit; font-size: 14px; color: var(--text); padding: 5px 8px;
   background: var(--back); border: 1px solid var(--faint); border-radius: 6px; }
@@ -102,11 +100,9 @@ def _filters(samples: Samples) -> str:
         _select("mode", "Mode", [(mode, MODES[mode]) for mode in modes]),
         _select("verdict", "Verdict", [("1", "right"), ("0", "wrong")]),
         _select("status", "Answer status", [(s, s.replace("_", " ")) for s in statuses]),
-        "<fieldset><legend>Flips between two answers</legend>",
-        _select("from", "From", voices, before),
-        _select("to", "To", voices, after),
+        _select("from", "Flips from", voices, before),
+        _select("to", "Flips to", voices, after),
         _select("flip", "Flip", FLIPS),
-        "</fieldset>",
     )
     return (
         '<form class="filters" id="filters" role="search" aria-label="Filter samples" hidden>'

@@ -9,11 +9,14 @@ from typing import TypeVar
 
 from PIL import Image
 
+from chainsight.report.choice import spread
+
 MAX_SIDE = 480
 """Longest side of a picture, in pixels."""
 TINY = 210
 """Up to this side a picture is kept as it is, and shown larger with sharp pixels."""
 MIN_SIDE = 96
+NUM_TRIED = 16
 QUALITY = 80
 """Of JPEG."""
 MAX_COLOURS = 16_384
@@ -66,10 +69,21 @@ def _forms(shown: Image.Image, tiny: bool) -> dict[str, bytes]:
 
 def fitted(images: Mapping[Key, bytes], num_bytes: int) -> dict[Key, Picture]:
     """All that decode, at one longest side at which their URIs take at most `num_bytes`."""
+    some = spread(list(images), NUM_TRIED)
     side = MAX_SIDE
+    if len(some) < len(images):  # a few tell about what size all have
+        tried = sum(len(one.uri) for key in some if (one := picture(images[key])))
+        side = _smaller(side, tried * len(images) / len(some), num_bytes)
     while True:
         shown = {key: one for key, image in images.items() if (one := picture(image, side))}
         total = sum(len(one.uri) for one in shown.values())
         if total <= num_bytes or side == MIN_SIDE:
             return shown
-        side = max(MIN_SIDE, int(0.96 * side * math.sqrt(num_bytes / total)))
+        side = _smaller(side, total, num_bytes)
+
+
+def _smaller(side: int, total: float, wanted: int) -> int:
+    """The side at which pictures of `total` bytes take what is wanted, and a little less."""
+    if total <= wanted:
+        return side
+    return max(MIN_SIDE, int(0.94 * side * math.sqrt(wanted / total)))

@@ -5,7 +5,7 @@ from kfp.dsl import Markdown, Output, component
 from components.images import image
 
 
-@component(base_image=image("distill"), install_kfp_package=False)
+@component(base_image=image("doctor"), install_kfp_package=False)
 def doctor(
     run: dict,
     model: dict,

@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Model, Output, component
 from components.images import image
 
 
-@component(base_image=image("pair"), install_kfp_package=False)
+@component(base_image=image("existing"), install_kfp_package=False)
 def existing(
     run: dict,
     policy_uri: str,

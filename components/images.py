@@ -1,4 +1,4 @@
-"""The container image of each stage: what `docker/build.sh` recorded, or what is set instead.
+"""The container image of each task: what `docker/build.sh` recorded, or what is set instead.
 
 `images.lock.json` in the current folder (`CHAINSIGHT_IMAGES_LOCK` names another) holds name@digest
 for each stage. `CHAINSIGHT_IMAGE_PREFIX` replaces registry and path of every name, for a mirror:
@@ -17,18 +17,35 @@ from chainsight import __version__
 from chainsight.errors import ConfigError
 from chainsight.stages import STAGES
 
+OWNERS: dict[str, str] = {stage: stage for stage in STAGES} | {
+    # stages on demand
+    "score": "evaluate",
+    "verify": "evaluate",
+    "adopt": "pair",
+    "rft": "sft",
+    # tasks that are no stage
+    "doctor": "distill",
+    "existing": "pair",
+    "summarize": "register",
+    "verification": "register",
+    "collect": "register",
+}
+"""Whose image runs a task: a stage's own, or that of the stage which imports the same. Pages are
+made in register's, which alone has the report's libraries."""
+
 LOCK_FILE = "images.lock.json"
 LOCK_VARIABLE = "CHAINSIGHT_IMAGES_LOCK"
 PREFIX_VARIABLE = "CHAINSIGHT_IMAGE_PREFIX"
 _PINNED = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 
 
-def image(stage: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The image that runs `stage`.
+def image(task: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The image that runs a task (`OWNERS`).
 
     Raises:
         ConfigError: the lock file is missing where the environment names it, or is damaged.
     """
+    stage = OWNERS[task]
     chosen = environment.get(f"CHAINSIGHT_IMAGE_{stage.upper()}")
     if chosen:
         return chosen

@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Input, Markdown, Metrics, Output, component
 from components.images import image
 
 
-@component(base_image=image("evaluate"), install_kfp_package=False)
+@component(base_image=image("score"), install_kfp_package=False)
 def score(
     run: dict,
     model: dict,

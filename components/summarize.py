@@ -5,7 +5,7 @@ from kfp.dsl import Markdown, Output, PipelineTaskFinalStatus, component
 from components.images import image
 
 
-@component(base_image=image("register"), install_kfp_package=False)
+@component(base_image=image("summarize"), install_kfp_package=False)
 def summarize(
     run: dict,
     model: dict,

@@ -9,14 +9,19 @@ from kfp import compiler
 
 from chainsight.config import RunConfig
 from chainsight.errors import ConfigError
-from pipelines import align, evaluate, train
+from pipelines import ablate, align, evaluate, train, verify
 from pipelines.placement import defaults
 
 PIPELINES: dict[str, Callable[..., Any]] = {
     "train": train.build,
     "align": align.build,
     "evaluate": evaluate.build,
+    "verify": verify.build,
+    "ablate": ablate.build,
 }
+
+SHAPED_BY = {"ablate": "ablation"}
+"""Pipelines whose tasks follow from a parameter, which `compile_to` is given."""
 
 _NOT_OF_TRAIN = ("verify", "adopt", "rft", "promotion")
 """Sections of what comes after a run, or beside it."""
@@ -27,9 +32,13 @@ def parameters(config: RunConfig) -> dict[str, Any]:
 
     KFP has no null, so unset values are left out: they are defaults (tests/test_config.py).
     """
-    plain = config.model_dump(mode="json", by_alias=True, exclude_none=True)
-    sections = {name: section for name, section in plain.items() if name not in _NOT_OF_TRAIN}
+    known = _sections(config)
+    sections = {name: section for name, section in known.items() if name not in _NOT_OF_TRAIN}
     return sections | defaults(config.platform)
+
+
+def _sections(config: RunConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def compile_to(
@@ -43,11 +52,15 @@ def compile_to(
         config: the sections that the pipeline has as parameters are taken from it.
         path: the file to write.
         pipeline: a name in `PIPELINES`.
-        given: parameters that are no sections: `policy_uri` of align, `models` of evaluate.
+        given: parameters that are no sections: `policy_uri` of align, `models` of evaluate,
+            `version`, `policy_uri` and `aligned_uri` of verify, `ablation` of ablate.
     """
-    built = PIPELINES[pipeline](config.run.name, config.platform)
+    given = dict(given or {})
+    shape = {SHAPED_BY[pipeline]: given[SHAPED_BY[pipeline]]} if pipeline in SHAPED_BY else {}
+    built = PIPELINES[pipeline](config.run.name, config.platform, **shape)
     known = built.pipeline_spec.root.input_definitions.parameters
-    chosen = {k: v for k, v in (parameters(config) | dict(given or {})).items() if k in known}
+    values = _sections(config) | defaults(config.platform) | given
+    chosen = {k: v for k, v in values.items() if k in known}
     compiler.Compiler().compile(built, str(path), pipeline_parameters=chosen)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")
@@ -59,8 +72,13 @@ def compilers(names: Iterable[str] | None = None) -> list[Callable[[RunConfig, P
     Raises:
         ConfigError: no pipeline has one of the names.
     """
-    chosen = list(names or PIPELINES)
+    chosen = list(names or (name for name in PIPELINES if name not in SHAPED_BY))
     for name in chosen:
+        if name in SHAPED_BY:
+            raise ConfigError(
+                f"the tasks of pipeline {name!r} follow from what it is given, so it is uploaded "
+                f"with a run: chainsight submit --pipeline {name} CONFIG"
+            )
         if name not in PIPELINES:
             raise ConfigError(f"no pipeline is called {name!r}; known: {', '.join(PIPELINES)}")
     return [partial(compile_to, pipeline=name) for name in chosen]

@@ -15,10 +15,9 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_channel import PipelineChannel
 
 from chainsight.config import PlatformSection
+from chainsight.stages import TRAINING
 from chainsight.teacher import keys
 
-GPU_TASKS = frozenset({"sft", "sample", "dpo", "evaluate", "score"})
-TRAINING = frozenset({"sft", "dpo"})
 STORE_KEYS = {
     "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
@@ -55,7 +54,7 @@ PARAMETERS: dict[str, tuple[type, str]] = {
     "gpu_pod_cpu": (str, "Cores of the pods with GPUs."),
     "gpu_pod_memory": (str, "Memory of the pods with GPUs."),
     "gpu_pod_gpu_type": (str, "The resource that a GPU is, such as nvidia.com/gpu."),
-    "gpu_pod_gpus": (int, "GPUs of a training pod (sft, dpo); other GPU pods have one."),
+    "gpu_pod_gpus": (int, "GPUs of a training pod (sft, dpo, rft); other GPU pods have one."),
     "gpu_pod_node_selector": (dict, "Labels of the nodes that GPU pods may run on."),
     "gpu_pod_tolerations": (list, "Taints that GPU pods accept, as Kubernetes writes them."),
     "secret_store": (str, "Secret with the object store's keys; may be missing."),
@@ -70,12 +69,14 @@ def placed(function: Callable[..., None]) -> Callable[..., None]:
     own = [p for p in inspect.signature(function).parameters.values() if p.name != "chosen"]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     added = [inspect.Parameter(n, kind, annotation=t) for n, (t, _) in PARAMETERS.items()]
+    order = sorted([*own, *added], key=lambda p: p.default is not inspect.Parameter.empty)
 
     def pipeline(*values: Any) -> None:
-        function(*values[: len(own)], chosen=Placement(*values[len(own) :]))
+        given = dict(zip([p.name for p in order], values, strict=True))
+        function(chosen=Placement(**{name: given.pop(name) for name in PARAMETERS}), **given)
 
     pipeline.__name__ = function.__name__
-    pipeline.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    pipeline.__signature__ = inspect.Signature(order)  # type: ignore[attr-defined]
     lines = [f"    {name}: {text}" for name, (_, text) in PARAMETERS.items()]
     pipeline.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), *lines])
     return pipeline

@@ -8,9 +8,9 @@ import components
 from chainsight.config import PlatformSection
 from chainsight.job import IMAGE_VARIABLE, PIPELINE_VARIABLE
 from chainsight.shards import ALL
-from chainsight.stages import STAGES
+from chainsight.stages import ON_GPUS, STAGES, TRAINING
 from components.images import image
-from pipelines.placement import GPU_TASKS, TRAINING, Placement, place
+from pipelines.placement import Placement, place
 
 
 class Tasks:
@@ -55,6 +55,36 @@ class Tasks:
         shared = {key: self._shared[key] for key in ("run", "model")}
         self._placed(components.score(models=models, **arguments, **shared), "score")
 
+    def verify(self, models: dict[str, Any], benchmarks: Any, **sections: Any) -> None:
+        """The tasks that verify `models` (`version`, `policy_uri`, `aligned_uri`) and show it."""
+        task = components.verify(**models, benchmarks=benchmarks, **sections, **self._shared)
+        self._placed(task, "verify")
+        shared = {key: self._shared[key] for key in ("run", "model")}
+        page = components.verification(
+            version=models["version"],
+            verified=task.outputs["verified"],
+            **sections,
+            **shared,
+        )
+        self._placed(page, "verification")
+
+    def collect(self, ablation: Any) -> Any:
+        """The task that tells what an ablation has found, for `dsl.ExitHandler`."""
+        task = components.collect(ablation=ablation, **self._around())
+        return self._placed(task, "collect")
+
+    def node(self, stage: str, name: Any, ablation: Any, after: list[Any]) -> Any:
+        """The task of a node of an ablation; `after` are those of the level before it."""
+        task = components.node(ablation=ablation, name=name, **self._around())
+        task.set_display_name(stage)
+        if self._settings is not None:
+            task.set_container_image(image(stage))
+        before = [one for one in (self._doctor, *after) if one is not None]
+        return self._placed(task.after(*before) if before else task, stage)
+
+    def _around(self) -> dict[str, Any]:
+        return {"pipeline_run": self._shared["pipeline_run"], "platform": self._platform}
+
     def __call__(self, stage: str, **arguments: Any) -> Any:
         """The outputs of `stage`, a mapping by kind; its shards run first, if it has several."""
         count = 1
@@ -83,7 +113,7 @@ class Tasks:
 
     def _placed(self, task: Any, name: str, *, light: bool = False) -> Any:
         if self._settings is not None:
-            gpus = name in GPU_TASKS and not light and not self._elsewhere(name)
+            gpus = name in ON_GPUS and not light and not self._elsewhere(name)
             place(task, name, self._name, self._settings, self._chosen, gpus=gpus)
             task.set_env_variable(IMAGE_VARIABLE, task.container_spec.image)
             task.set_env_variable(PIPELINE_VARIABLE, self._pipeline)

@@ -12,8 +12,8 @@ from chainsight.config import RunSection, SftSection
 from chainsight.context import Shard
 from chainsight.errors import QuarantineError
 from chainsight.records import Example, Pair, Rationale
-from chainsight.stages import sft
 from chainsight.store import Store, open_store
+from chainsight.training.lessons import Reasons, build_rows
 from chainsight.vlm import checkpoint
 
 RELEASED = Path(__file__).parent / "fixtures" / "datasets" / "sharegpt4o"
@@ -81,7 +81,7 @@ def test_sft_learns_from_published_rationales(
     examples = {row.id: row for row in place.rows(prepared, "examples", Example)}
     reasons = {row.example_id: row.text for row in place.rows(distilled, "rationales", Rationale)}
     template = checkpoint.load(student_folder).template
-    learned = sft.build_rows(examples, reasons, template, SftSection())
+    learned = build_rows(examples, Reasons(reasons), template, SftSection())
     assert learned.counts == {("sharegpt4o_sft", mode): 20 for mode in ("direct", "cot")}
     said = [template.tokenizer.decode(row.response_ids[:-1]) for row in learned.kept]
     assert said[0] == "3"

@@ -16,12 +16,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from chainsight import pyfunc, records
+from chainsight import evaluation, pyfunc, records
 from chainsight.config import EvaluateSection, ModelSection
 from chainsight.context import Context
 from chainsight.errors import CheckpointError, ConfigError, RecordError
 from chainsight.records import Example, Prediction
-from chainsight.stages import evaluate
 from chainsight.store import LocalStore
 from chainsight.tracking import CHAMPION, Registry
 from chainsight.vlm import checkpoint
@@ -74,7 +73,7 @@ def evaluated(
     for kind in ("benchmarks", "predictions", "scores", "work"):
         (root / kind).mkdir(parents=True)
     records.write(root / "benchmarks" / "benchmarks.parquet", examples, Example)
-    evaluate.evaluate_models(
+    evaluation.evaluate_models(
         {"m": store.fetch(uri)},
         benchmarks=root / "benchmarks",
         predictions=root / "predictions",

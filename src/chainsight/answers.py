@@ -84,6 +84,13 @@ class Reading:
     status: str
 
 
+def parts(text: str) -> tuple[str, str]:
+    """What stands before and after the last marker; all of it before, if there is none."""
+    marks = list(MARKER.finditer(text))
+    start, end = marks[-1].span() if marks else (len(text), len(text))
+    return text[:start].strip(), text[end:].strip()
+
+
 def read_answer(text: str, mode: Mode, *, truncated: bool = False) -> Reading:
     """What a model answered: after the marker, or for the direct prompt the first line.
 

@@ -13,13 +13,25 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from chainsight import __version__, commands
+from chainsight import __version__, commands, reporting
+from chainsight.ablation import command as ablation
+from chainsight.config import RunConfig
 from chainsight.demo import command as demo
-from chainsight.errors import ChainsightError
-from chainsight.options import AsJson, ConfigPath, Settings, configuration, err, out, print_json
+from chainsight.errors import ChainsightError, ConfigError
+from chainsight.options import (
+    AsJson,
+    ConfigPath,
+    Settings,
+    configuration,
+    err,
+    out,
+    overrides,
+    print_json,
+)
 from chainsight.promotion import commands as promotion
 from chainsight.serving import commands as serving
 from chainsight.stages import STAGES
+from chainsight.verification import command as verification
 
 app = typer.Typer(
     name="chainsight",
@@ -36,15 +48,25 @@ Namespace = Annotated[
     str | None, typer.Option(help="Your namespace, where the installation has several users.")
 ]
 PipelineName = Annotated[
-    Literal["train", "align", "evaluate"],
-    typer.Option(help="All stages; from a policy on; or any models against the benchmarks."),
+    Literal["train", "align", "evaluate", "verify", "ablate"],
+    typer.Option(
+        help="All stages; from a policy on; any models against the benchmarks; a model's own "
+        "judgement of many answers; or settings compared, of which CONFIG is the ablation."
+    ),
 ]
 PolicyUri = Annotated[
-    str | None, typer.Option(help="For align: the policy's store URI, <store>/policy/<key>.")
+    str | None,
+    typer.Option(help="For align and verify: the policy's store URI, <store>/policy/<key>."),
+]
+AlignedUri = Annotated[
+    str | None, typer.Option(help="For verify: the aligned model's store URI, without --model.")
 ]
 ModelRefs = Annotated[
     list[str] | None,
-    typer.Option(help="For evaluate: models:/NAME@ALIAS, a hub id or folder, as [NAME=]REF."),
+    typer.Option(
+        help="For evaluate: models:/NAME@ALIAS, a hub id or folder, as [NAME=]REF; for verify the "
+        "one version."
+    ),
 ]
 AllowTags = Annotated[bool, typer.Option(help="Accept images without a digest.")]
 
@@ -73,6 +95,7 @@ def compile_(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write (YAML).")],
     pipeline: PipelineName = "train",
     policy: PolicyUri = None,
+    aligned: AlignedUri = None,
     model: ModelRefs = None,
     allow_tags: AllowTags = False,
     settings: Settings = None,
@@ -83,14 +106,34 @@ def compile_(
 
     if not allow_tags:
         require_pinned()
-    compile_to(configuration(config, settings), output, pipeline, _given(policy, model))
+    resolved, given = _asked(config, settings, pipeline, policy, aligned, model)
+    compile_to(resolved, output, pipeline, given)
     err.print(f"wrote {output}", highlight=False)
 
 
-def _given(policy: str | None, models: list[str] | None) -> dict[str, Any]:
-    """The parameters of a pipeline that are no sections of the configuration."""
-    given = {"policy_uri": policy, "models": models}
-    return {name: value for name, value in given.items() if value}
+def _asked(
+    config: Path,
+    settings: list[str] | None,
+    pipeline: str,
+    policy: str | None,
+    aligned: str | None,
+    models: list[str] | None,
+) -> tuple[RunConfig, dict[str, Any]]:
+    """The run of a pipeline, and its parameters that are no sections of the configuration."""
+    if pipeline == "ablate":
+        from chainsight.ablation.remote import read
+
+        return read(config, overrides(settings))
+    given: dict[str, Any] = {"policy_uri": policy, "aligned_uri": aligned, "models": models}
+    if pipeline == "verify":
+        given["version"] = _one(models)
+    return configuration(config, settings), {k: v for k, v in given.items() if v}
+
+
+def _one(models: list[str] | None) -> str | None:
+    if models and len(models) > 1:
+        raise ConfigError("pipeline verify takes one --model: its policy is what judges with it")
+    return models[0] if models else None
 
 
 @app.command()
@@ -109,6 +152,7 @@ def submit(
     allow_tags: AllowTags = False,
     pipeline: PipelineName = "train",
     policy: PolicyUri = None,
+    aligned: AlignedUri = None,
     model: ModelRefs = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -119,8 +163,8 @@ def submit(
     from pipelines.submit import Target
     from pipelines.submit import submit as send
 
-    resolved = configuration(config, settings)
-    write = partial(compile_to, pipeline=pipeline, given=_given(policy, model))
+    resolved, given = _asked(config, settings, pipeline, policy, aligned, model)
+    write = partial(compile_to, pipeline=pipeline, given=given)
     target = Target(host, namespace, experiment, service_account)
     if dry_run:
         planned = plan(resolved, target, write)
@@ -141,7 +185,7 @@ def upload(
     namespace: Namespace = None,
     pipeline: Annotated[
         list[str] | None,
-        typer.Option(help="train, align or evaluate; may be given again. Default: all three."),
+        typer.Option(help="train, align, evaluate or verify; may be given again. Default: all."),
     ] = None,
     allow_tags: AllowTags = False,
     settings: Settings = None,
@@ -175,27 +219,6 @@ def terminate(
 
     end(Target(host, namespace), run_id)
     err.print(f"asked Kubeflow to end run {run_id}", highlight=False)
-
-
-@app.command()
-def report(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) -> None:
-    """Build the report of what CONFIG's run has finished so far."""
-    from chainsight.console import show_summary
-    from chainsight.runner import resolve
-    from chainsight.runs import stopped, write_report
-
-    resolved = configuration(config, settings)
-    done = resolve(resolved)
-    if not done:
-        raise ChainsightError(
-            f"no stage of {config} is finished; start with: chainsight run {config}"
-        )
-    path = resolved.run.report_folder() / "report.html"
-    summary = write_report(resolved.run, done.values(), path, stopped(resolved, done))
-    if as_json:
-        print_json(summary)
-    else:
-        show_summary(out, summary, path.parent)
 
 
 @app.command()
@@ -260,6 +283,8 @@ def _images() -> dict[str, str] | None:
     return {stage: image(stage) for stage in STAGES}
 
 
+app.command("report")(reporting.report)
+app.command("ablate")(ablation.ablate)
 app.command("teacher")(demo.teacher)
 app.command("serve")(serving.serve)
 app.command("fetch")(serving.fetch)
@@ -268,6 +293,7 @@ for _name in STAGES:
     app.command(_name)(commands.of_stage(_name))
 
 
+app.command("verify")(verification.verify)
 app.command("promote")(promotion.promote)
 app.command("rollback")(promotion.rollback)
 app.command("history")(promotion.history)

@@ -36,7 +36,7 @@ def close(
         given = {name: section for name, section in sections.items() if section}
         config = validate(RunConfig, given, "pipeline parameters")
         if config.platform.launcher == "trainjob":
-            _end_trainings(pipeline_run)
+            end_trainings(pipeline_run)
         known = _known(config, policy_uri)
         done = resolve(config, known).values()
         expected = [stage for stage in STAGES.values() if not set(stage.outputs) <= set(known)]
@@ -55,7 +55,7 @@ def _known(config: RunConfig, policy_uri: str) -> dict[str, str]:
     return {"policy": policy_uri, **store.load(policy_uri).inputs}
 
 
-def _end_trainings(pipeline_run: str) -> None:
+def end_trainings(pipeline_run: str) -> None:
     """Delete the TrainJobs that the run left under way; failed ones stay to be looked at."""
     from chainsight.launch.cluster import Cluster
     from chainsight.launch.trainjob import end_run

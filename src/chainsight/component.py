@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chainsight import shards
+from chainsight.closing import end_trainings
 from chainsight.config import PlatformSection, RunConfig, RunSection, validate
 from chainsight.errors import ChainsightError, ConfigError
 from chainsight.job import job
 from chainsight.progress import EventWriter, parent_events
+from chainsight.provenance import trace
 from chainsight.runner import StageRun, execute, say
+from chainsight.stages import TRAINING
 from chainsight.store import Manifest, Store, open_store
 
 
@@ -65,8 +68,7 @@ def run_component(
         _hand_over(work.store, result.outputs[kind], artifact)
     if page:
         _show(work.store, result, page)
-    metrics.metadata |= {**result.metrics, "seconds": result.seconds, "reused": int(result.reused)}
-    Path(metrics.path).write_text("{}", encoding="utf-8")  # kfp.local misses its cache without
+    _measure(result, metrics)
     if events:
         events.write("done", stage=stage, reused=result.reused, metrics=result.metrics)
     return result
@@ -84,12 +86,15 @@ def run_sharded(stage: str, config: dict[str, Any], *, shard: str, **arguments: 
 
 
 def take_existing(run: dict[str, Any], policy_uri: str, outputs: Mapping[str, KfpArtifact]) -> None:
-    """Hand a policy of the store over, and the artifacts that it was trained on."""
+    """Hand a policy of the store over, and the artifacts that it was trained on.
+
+    It may be the aligned model of an earlier round.
+    """
     with _one_message("existing", parent_events()):
         section = validate(RunSection, run, "run")
         store = open_store(section.store_uri(), Path(section.home) / "cache")
         policy = store.load(policy_uri)
-        uris = {"policy": policy_uri, **policy.inputs}
+        uris = {**trace(policy.inputs, store.load).uris, "policy": policy_uri}
         for kind, artifact in outputs.items():
             if kind not in uris:
                 raise ConfigError(f"{policy_uri} was not trained on {kind}; is it a policy?")
@@ -118,6 +123,117 @@ def score_models(
         metrics.metadata |= {f"{name}/{mode}": m["value"] for mode, m in modes.items()}
     Path(table.path).write_text("\n".join(lines) + "\n", encoding="utf-8")
     Path(metrics.path).write_text("{}", encoding="utf-8")
+
+
+def run_node(
+    ablation: str,
+    name: str,
+    *,
+    pipeline_run: str,
+    platform: dict[str, Any],
+    metrics: KfpArtifact,
+) -> None:
+    """Do a node of an ablation, or find it done (`ablation.remote`)."""
+    from chainsight.ablation import remote
+
+    stage, _, _ = name.partition("-")
+    with _one_message(name, parent_events()):
+        work = remote.job_of(remote.unpack(ablation), name)
+        if stage in TRAINING:
+            from chainsight.launch import train  # with Kubernetes' client
+
+            settings = validate(PlatformSection, platform, "platform")
+            result = train.execute(work, settings, pipeline_run=pipeline_run)
+        else:
+            result = execute(work, pipeline_run=pipeline_run)
+    _measure(result, metrics)
+
+
+def collect_ablation(
+    ablation: str,
+    *,
+    pipeline_run: str,
+    platform: dict[str, Any],
+    results: KfpArtifact,
+    page: KfpArtifact,
+) -> None:
+    """Write what an ablation has found so far: `ablation.json` and its page, and MLflow's runs."""
+    from chainsight.ablation import remote  # with the report's libraries
+
+    with _one_message("collect", parent_events()):
+        if validate(PlatformSection, platform, "platform").launcher == "trainjob":
+            end_trainings(pipeline_run)
+        figures, written = remote.tell(remote.unpack(ablation))
+    shutil.copyfile(figures, results.path)
+    shutil.copyfile(written, page.path)
+
+
+def verify_models(
+    sections: Mapping[str, Any],
+    *,
+    version: str,
+    given: Mapping[str, str],
+    pipeline_run: str,
+    benchmarks: KfpArtifact,
+    verified: KfpArtifact,
+    metrics: KfpArtifact,
+) -> None:
+    """Run stage verify on a registered version, or on store URIs of `policy` and `aligned`.
+
+    A policy that is not given is the one that the aligned model was trained from.
+    """
+    from chainsight.verification.models import of_version
+
+    with _one_message("verify", parent_events()):
+        config = validate(RunConfig, dict(sections), "pipeline parameters")
+        store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
+        inputs = {kind: uri for kind, uri in given.items() if uri} | _paths(
+            {"benchmarks": benchmarks}
+        )
+        if version:
+            _, inputs = of_version(version, config, store, inputs)
+        elif "aligned" not in inputs:
+            raise ConfigError(
+                "verify: neither a version nor an aligned model is named; submit with --model "
+                "models:/NAME@ALIAS or --aligned URI"
+            )
+        behind = store.load(inputs["aligned"]).inputs
+        work = job(
+            "verify",
+            config.verify,
+            run=config.run,
+            model=config.model,
+            inputs={kind: behind[kind] for kind in ("policy",) if kind in behind} | inputs,
+            store=store,
+        )
+        result = execute(work, pipeline_run=pipeline_run)
+    _hand_over(store, result.outputs["verified"], verified)
+    _measure(result, metrics)
+
+
+def verification_page(
+    sections: Mapping[str, Any], *, version: str, verified: KfpArtifact, page: KfpArtifact
+) -> None:
+    """Make the page of what stage verify found, and send its curves to MLflow."""
+    from chainsight.runs import tracked
+    from chainsight.verification import work
+
+    with _one_message("verification", parent_events()):
+        config = validate(RunConfig, dict(sections), "pipeline parameters")
+        uri = verified.metadata["store_uri"]
+        store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
+        done = StageRun("verify", {"verified": store.load(uri)}, reused=True)
+        with tracked(config, "verify") as run:
+            found = work.collect(config, done, {"verified": uri}, version)
+            written = work.write(config.run.report_folder(), found)
+            work.track(run, found, written)
+    shutil.copyfile(written, page.path)
+
+
+def _measure(result: StageRun, metrics: KfpArtifact) -> None:
+    """Show a stage's figures in KFP."""
+    metrics.metadata |= {**result.metrics, "seconds": result.seconds, "reused": int(result.reused)}
+    Path(metrics.path).write_text("{}", encoding="utf-8")  # kfp.local misses its cache without
 
 
 def _percent(score: Mapping[str, float] | None) -> str:

@@ -104,6 +104,8 @@ HEADLINES = {
     "pair": "{num_pairs} pairs from {num_paired} of {num_questions} questions",
     "dpo": "{num_pairs} pairs, {num_steps} steps, loss {final_loss}",
     "evaluate": "{num_predictions} answers to {num_examples} questions",
+    "adopt": "{num_adopted} of {num_questions} questions have a right chain",
+    "rft": "{num_direct} short, {num_cot} reasoned answers, {num_steps} steps, loss {final_loss}",
     "register": "version {version}; {num_wins} wins, {num_losses} losses against the champion",
 }
 """What a finished stage says of itself in one line."""

@@ -31,9 +31,11 @@ IMAGE_VARIABLE = "CHAINSIGHT_IMAGE"
 PIPELINE_VARIABLE = "CHAINSIGHT_PIPELINE"
 """Environment variable with the compiled pipeline's name."""
 _WITHOUT_RESULT = (
+    "ablation/",
     "cli.py",
     "closing.py",
     "component.py",
+    "config/ablate.py",
     "config/platform.py",
     "config/promotion.py",
     "doctor/",
@@ -43,8 +45,10 @@ _WITHOUT_RESULT = (
     "promotion/",
     "pyfunc.py",
     "report/",
+    "reporting.py",
     "serving/",
     "tracking/",
+    "verification/",
 )
 """Code that cannot change an artifact and so stays out of the code version."""
 

@@ -26,13 +26,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines, n
 
 def configuration(path: Path, settings: list[str] | None) -> RunConfig:
     """The configuration at `path` with the `--set` overrides applied."""
-    overrides = {}
+    return load_config(path, overrides(settings))
+
+
+def overrides(settings: list[str] | None) -> dict[str, Any]:
+    """The values of `--set` by their dotted keys."""
+    found = {}
     for setting in settings or []:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting}: write KEY=VALUE, e.g. sft.max_steps=10")
-        overrides[key] = yaml.safe_load(value)
-    return load_config(path, overrides)
+        found[key] = yaml.safe_load(value)
+    return found
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,8 +24,9 @@ class Provenance:
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
-        """The resolved section of each stage, by the stage's name."""
-        return {m.stage: m.config.get("config", {}) for m in self.manifests.values()}
+        """The resolved section of each stage, by the stage's name; of several rounds the last."""
+        nearest = reversed(list(self.manifests.values()))
+        return {m.stage: m.config.get("config", {}) for m in nearest}
 
     @cached_property
     def model(self) -> dict[str, Any]:
@@ -107,7 +108,8 @@ class Provenance:
 def trace(inputs: Mapping[str, str], manifest: Callable[[str], Manifest]) -> Provenance:
     """Follow `inputs`, store URIs by kind, back to the data. `manifest` reads one (`Store.load`).
 
-    Of several artifacts of one kind the nearest counts.
+    Of several artifacts of one kind the nearest counts. Where the policy is an aligned model of an
+    earlier round, `first_policy` is the one that SFT made.
     """
     found = dict(_walk(inputs, manifest))
     return Provenance(
@@ -127,4 +129,66 @@ def _walk(
         seen.add(kind)
         read = manifest(uri)
         yield kind, (uri, read)
-        todo |= {k: u for k, u in read.inputs.items() if k not in seen and k not in todo}
+        behind = {_name(k, behind=kind): u for k, u in read.inputs.items()}
+        todo |= {k: u for k, u in behind.items() if k == FIRST or (k not in seen | set(todo))}
+
+
+FIRST = "first_policy"
+
+
+def _name(kind: str, *, behind: str) -> str:
+    return FIRST if kind == "policy" and behind in ("policy", FIRST) else kind
+
+
+# --- settings ----------------------------------------------------------------------------------
+
+UNSET = "(not set)"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting along the lineage that differs, `dpo.config.beta`."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+def settings_behind(uris: Iterable[str], manifest: Callable[[str], Manifest]) -> dict[str, Any]:
+    """Every setting of every stage behind some artifacts, by dotted name."""
+    found: dict[str, Any] = {}
+    todo = list(uris)
+    seen = set(todo)
+    while todo:
+        read = manifest(todo.pop())
+        todo += [one for one in read.inputs.values() if one not in seen]
+        seen |= set(read.inputs.values())
+        found |= settings_of(read)
+    return found
+
+
+def settings_of(manifest: Manifest) -> dict[str, Any]:
+    """Every setting of the stage that wrote an artifact, by dotted name."""
+    version = {f"{manifest.stage}.code_version": manifest.code_version}
+    return _flat(manifest.config, f"{manifest.stage}.") | version
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def settings_that_differ(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> tuple[Setting, ...]:
+    """What is not the same, in the order of the names."""
+    return tuple(
+        Setting(name, before.get(name, UNSET), after.get(name, UNSET))
+        for name in sorted({*before, *after})
+        if before.get(name, UNSET) != after.get(name, UNSET)
+    )

@@ -154,6 +154,11 @@ class Verified:
     ends."""
     rewards: tuple[float, ...]
     """Reward of each piece; their sum is `logprob_aligned - logprob_policy`."""
+    vote: str = ""
+    """The answer as it is counted when answers vote (`metrics.judging.vote`); "": it does not."""
+    logprobs: tuple[float, ...] = ()
+    """Log-probability of each piece under `aligned`; the policy's is that less the reward. None in
+    files from when they were not kept."""
 
 
 @dataclass(frozen=True)

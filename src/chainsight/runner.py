@@ -8,6 +8,7 @@ import fcntl
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -236,7 +237,8 @@ def run_alone(
     Raises:
         ConfigError: an input is neither given nor finished.
     """
-    wanted = STAGES[name].inputs
+    stage = ALL[name]
+    wanted = stage.inputs
     store = open_store(config.run.store_uri(), Path(config.run.home) / "cache")
     given: dict[str, str] = dict(inputs)
     if set(wanted) - set(given):
@@ -250,25 +252,30 @@ def run_alone(
                 f"{name} reads {kind}, which is not there yet: run `chainsight {maker} CONFIG` "
                 f"with the same configuration first, or give --{kind} with a manifest or store URI"
             )
-    work = job(
-        name, config.section(name), run=config.run, model=config.model, inputs=given, store=store
-    )
+    section = config.section(stage.section or name)
+    work = job(name, section, run=config.run, model=config.model, inputs=given, store=store)
     done = execute(work)
     return done, {k: store.artifact_uri(k, m.key) for k, m in done.outputs.items()}
 
 
 def lineage(store: Store, outputs: Mapping[str, Manifest]) -> dict[str, StageRun]:
-    """The stages that `outputs` came from, oldest first, read off the manifests' inputs."""
+    """The stages that `outputs` came from, oldest first, read off the manifests' inputs.
+
+    Of a stage that ran in several rounds it is the last run.
+    """
     found: dict[str, dict[str, Manifest]] = {}
-    todo = list(outputs.values())
+    seen: set[tuple[str, str]] = set()
+    todo = deque(outputs.values())
     while todo:
-        manifest = todo.pop()
-        stage = ALL[manifest.stage]
-        if stage.name in found:
+        manifest = todo.popleft()  # the nearest first
+        if (manifest.stage, manifest.key) in seen:
             continue
-        siblings = {kind: store.find(kind, manifest.key) for kind in stage.outputs}
-        found[stage.name] = {kind: m for kind, m in siblings.items() if m is not None}
+        seen.add((manifest.stage, manifest.key))
         todo.extend(store.load(uri) for uri in manifest.inputs.values())
+        stage = ALL[manifest.stage]
+        if stage.name not in found:
+            siblings = {kind: store.find(kind, manifest.key) for kind in stage.outputs}
+            found[stage.name] = {kind: m for kind, m in siblings.items() if m is not None}
     return {name: StageRun(name, found[name], reused=True) for name in ALL if name in found}
 
 

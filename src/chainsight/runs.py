@@ -104,9 +104,10 @@ def inventory(config: RunConfig) -> tuple[dict[str, Any], Path]:
 
 
 @contextmanager
-def tracked(config: RunConfig) -> Iterator[Run]:
-    """MLflow's parent run of a local pipeline run; the stages' subprocesses nest under it."""
-    name = f"{config.run.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+def tracked(config: RunConfig, what: str = "") -> Iterator[Run]:
+    """MLflow's parent run of a local pipeline run, or of `what` else; its stages nest under it."""
+    parts = (config.run.name, what, f"{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    name = "-".join(part for part in parts if part)
     run = Tracking(config.run.mlflow_uri(), config.run.experiment).parent(name)
     if run.run_id:
         os.environ[PARENT_VARIABLE] = run.run_id
@@ -148,7 +149,7 @@ def evaluate_models(
     Returns:
         The summary that the stage writes: `models.<name>.<mode>` and the benchmark fingerprint.
     """
-    from chainsight.stages import evaluate
+    from chainsight import evaluation
 
     named = [_named(reference) for reference in references]
     names = [name for name, _ in named]
@@ -173,7 +174,7 @@ def evaluate_models(
             manifest=store.load,
             progress=choose(),
         )
-        evaluate.evaluate_models(
+        evaluation.evaluate_models(
             dict(named),
             benchmarks=store.fetch(benchmarks),
             predictions=predictions,

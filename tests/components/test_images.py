@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+import components
 from chainsight import __version__
 from chainsight.errors import ConfigError
-from chainsight.stages import STAGES
-from components.images import image, pinned, require_pinned, unpinned
+from chainsight.stages import ALL, STAGES
+from components.images import OWNERS, image, pinned, require_pinned, unpinned
 
 DIGEST = "sha256:" + "5" * 64
 
@@ -36,6 +37,17 @@ def test_images_come_from_the_lock_file_by_digest(lock: dict[str, str]) -> None:
 def test_a_mirror_changes_the_place_and_keeps_the_digest(lock: dict[str, str]) -> None:
     mirrored = lock | {"CHAINSIGHT_IMAGE_PREFIX": "mirror/x/"}
     assert image("sft", mirrored) == f"mirror/x/chainsight-sft@{DIGEST}"
+
+
+def test_what_has_no_image_of_its_own_runs_in_that_of_a_stage(lock: dict[str, str]) -> None:
+    wanted = {"rft": "sft", "score": "evaluate", "verify": "evaluate", "adopt": "pair"}
+    assert {task: image(task, lock) for task in wanted} == {
+        task: image(stage, lock) for task, stage in wanted.items()
+    }
+    assert set(OWNERS) >= {*ALL, *components.__all__} - {"node"}  # whose task says its stage's
+    assert set(OWNERS.values()) == set(STAGES)
+    replaced = lock | {"CHAINSIGHT_IMAGE_SFT": "mine:1"}
+    assert image("rft", replaced) == "mine:1"
 
 
 def test_one_image_can_be_replaced(lock: dict[str, str]) -> None:

@@ -89,6 +89,20 @@ def test_bars_are_drawn_four_questions_a_chart() -> None:
     assert list(DATASETS["bars"].load("train", limit=10)) == examples
 
 
+def test_domains_of_bars_share_its_charts_and_not_its_questions() -> None:
+    asked = [example.question for example in DATASETS["bars"].load("test", limit=40)]
+    kinds = {}
+    for name in ("bars_lookups", "bars_computations"):
+        examples = list(DATASETS[name].load("test", limit=10))
+        assert [example.id for example in examples] == [f"{name}/test/{i}" for i in range(10)]
+        assert [one.question for one in examples] == [
+            question for question in asked if question in {one.question for one in examples}
+        ][:10]
+        kinds[name] = {example.meta["kind"] for example in examples}
+    assert kinds["bars_lookups"] == {"value", "highest", "lowest"}
+    assert kinds["bars_computations"] == {"sum", "difference", "count_above"}
+
+
 def test_bars_without_a_limit_end() -> None:
     assert DATASETS["bars"].num_rows("train") == 1000
     assert sum(1 for _ in DATASETS["bars"].load("test")) == 1000

@@ -16,7 +16,7 @@ from chainsight.errors import ConfigError
 from chainsight.metrics import judging
 from chainsight.records import Example
 
-ELSEWHERE = {"bars", "sharegpt4o_dpo", "sharegpt4o_sft"}
+ELSEWHERE = {"bars", "bars_computations", "bars_lookups", "sharegpt4o_dpo", "sharegpt4o_sft"}
 """Generated; of many files, with tests of their own (test_conversations)."""
 
 NAMES = [name for name in DATASETS if name not in ELSEWHERE]

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from chainsight.errors import RecordError
-from chainsight.metrics.judging import is_correct, lenient, score
+from chainsight.metrics.judging import is_correct, lenient, score, vote
 from chainsight.records import Example
 
 CHART = Example("c-1", "chartqa", "train", "When?", ("2016",), "relaxed_accuracy", (b"",))
@@ -46,3 +46,30 @@ def test_an_unknown_metric_or_a_reference_that_fits_none_names_the_example() -> 
         score(replace(CHART, metric="bleu"), "5")
     with pytest.raises(RecordError, match="c-1: multiple_choice: the question has no choices"):
         score(replace(CHART, metric="multiple_choice"), "5")
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ("14", "14"),
+        ("14.0", "14"),
+        ("1,400", "1400"),
+        ("1/2", "0.5"),
+        ("14 %", "14 %"),  # no number: a percentage is no count
+        ("The Cat.", "cat"),
+        ("3/5", "0.6"),
+        ("  ", ""),
+    ],
+)
+def test_answers_vote_by_value_or_words(said: str, counted: str) -> None:
+    assert vote(CHART, said) == counted
+
+
+def test_an_option_votes_by_its_letter_however_it_is_named() -> None:
+    assert {vote(VISTA, said) for said in ("B", "(b)", "3/5", "B. 3/5")} == {"B"}
+    assert vote(VISTA, "0.7") == "0.7"  # names no option: a vote of its own
+
+
+def test_what_relaxed_accuracy_takes_for_right_are_still_two_answers() -> None:
+    assert score(CHART, "2015") == score(CHART, "2016") == 1.0
+    assert vote(CHART, "2015") != vote(CHART, "2016")

@@ -11,12 +11,13 @@ from kfp import compiler
 from chainsight import component
 from chainsight.config import PlatformSection, RunSection
 from chainsight.store import Store, open_store
-from pipelines import align, evaluate
+from pipelines import align, evaluate, verify
 
-PIPELINES = {"align": align.build, "evaluate": evaluate.build}
+PIPELINES = {"align": align.build, "evaluate": evaluate.build, "verify": verify.build}
 TASKS = {
     "align": {"prepare", "existing", "sample", "pair", "dpo", "evaluate", "register", "summarize"},
     "evaluate": {"prepare", "score"},
+    "verify": {"prepare", "verify", "verification"},
 }
 
 
@@ -115,6 +116,86 @@ def test_models_are_scored_into_a_table_and_metrics(
     )
     assert set(made["metrics"].metadata) == {"mine/direct", "mine/cot"}
     assert Path(made["table"].path).read_text().splitlines()[2].startswith("| mine | 0.0 ± 0.0 |")
+
+
+def test_a_policy_may_be_the_aligned_model_of_a_round_before(
+    run: RunSection, store: Store, tmp_path: Path
+) -> None:
+    data = {k: committed(store, tmp_path / k, k, {}) for k in ("examples", "rationales")}
+    policy = committed(store, tmp_path / "policy", "policy", data)
+    pairs = committed(store, tmp_path / "pairs", "pairs", {"rationales": data["rationales"]})
+    inputs = {"examples": data["examples"], "pairs": pairs, "policy": policy}
+    aligned = committed(store, tmp_path / "aligned", "aligned", inputs)
+    outputs = {k: artifact(tmp_path / f"{k}.json") for k in ("policy", "examples", "rationales")}
+    component.take_existing(run.model_dump(), aligned, outputs)
+    assert {k: a.metadata["store_uri"] for k, a in outputs.items()} == data | {"policy": aligned}
+
+
+BARS = {
+    "examples": [{"dataset": "bars", "limit": 4}],
+    "benchmarks": [{"dataset": "bars", "split": "test", "limit": 2}],
+}
+
+
+def verified(run: RunSection, given: dict[str, str], version: str = "") -> None:
+    component.verify_models(
+        {"run": run.model_dump(exclude_none=True), "prepare": BARS},
+        version=version,
+        given=given,
+        pipeline_run="",
+        benchmarks=artifact(Path("none.json")),
+        verified=artifact(Path("verified.json")),
+        metrics=artifact(Path("metrics.json")),
+    )
+
+
+def test_a_verification_of_nothing_says_what_to_name(
+    run: RunSection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        verified(run, {"policy": "", "aligned": ""})
+    assert caught.value.code == 2
+    assert "--model models:/NAME@ALIAS or --aligned URI" in capsys.readouterr().err
+
+
+def test_an_aligned_model_is_verified_against_its_own_policy(
+    run: RunSection, tmp_path: Path, student_folder: Path
+) -> None:
+    """Stage and page, as their pods do them; the aligned model is the policy under another name."""
+    store = open_store(run.store_uri(), tmp_path / "cache")
+    about: dict[str, Any] = {"config": {}, "input_digests": {}, "metrics": {}, "seconds": 0.0}
+    uris: dict[str, str] = {}
+    for kind in ("policy", "aligned"):
+        store.commit(
+            student_folder,
+            kind=kind,
+            key="k",
+            stage="x",
+            code_version="c",
+            inputs=dict(uris),
+            **about,
+        )
+        uris[kind] = store.artifact_uri(kind, "k")
+    made = {
+        k: artifact(tmp_path / k) for k in ("benchmarks", "verified", "metrics", "page", "html")
+    }
+    component.run_component(
+        "prepare", BARS, run=run.model_dump(exclude_none=True), model={}, pipeline_run="",
+        inputs={}, outputs={"benchmarks": made["benchmarks"]}, metrics=artifact(tmp_path / "m"),
+    )  # fmt: skip
+    sections = {
+        "run": run.model_dump(exclude_none=True),
+        "prepare": BARS,
+        "verify": {"num_candidates": 2, "max_new_tokens": 3, "batch_size": 2},
+    }
+    component.verify_models(
+        sections, version="", given={"policy": "", "aligned": uris["aligned"]}, pipeline_run="",
+        benchmarks=made["benchmarks"], verified=made["verified"], metrics=made["metrics"],
+    )  # fmt: skip
+    manifest = store.load(made["verified"].metadata["store_uri"])
+    assert {k: manifest.inputs[k] for k in uris} == uris
+    component.verification_page(sections, version="", verified=made["verified"], page=made["html"])
+    assert "best_truncated" in Path(made["html"].path).read_text()
 
 
 def test_a_claim_is_mounted_in_every_pod(tmp_path: Path) -> None:

@@ -72,3 +72,15 @@ def test_a_failing_stage_names_its_reason_and_keeps_what_was_done(tmp_path: Path
     assert "prepare.max_quarantine_rate" in shown or "max_quarantine_rate" in shown
     assert "Traceback" not in shown
     assert not Path(workplace.home / "reports" / "smoke" / "report.html").exists()
+
+
+def test_the_runs_model_and_its_registered_version_are_verified_alike(place: Workplace) -> None:
+    place.run(CONFIG)
+    few = {"verify__num_candidates": 2, "verify__max_new_tokens": 16}
+    own = place.call("verify", CONFIG, **few)
+    assert (own["num_questions"], own["version"]) == (4, None)
+    version = place.call("verify", CONFIG, "--model", "chainsight-smoke/1", **few)
+    assert version["version"] == "models:/chainsight-smoke/1"
+    assert version["artifacts"] == own["artifacts"]  # found again, not made again
+    assert version["curves"] == own["curves"]
+    assert (place.home / "reports/smoke/verification.html").is_file()

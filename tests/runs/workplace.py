@@ -50,6 +50,21 @@ class Workplace:
         assert process.returncode == 0, shown
         return json.loads(output), shown
 
+    def call(self, command: str, config: str, *flags: str, **values: Any) -> dict[str, Any]:
+        """`chainsight COMMAND --json`: what it says."""
+        _, *rest = self.arguments(config, **values)
+        done = subprocess.run(
+            [*COMMAND, command, *rest, *flags],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
     def examine(self, config: str, **values: Any) -> None:
         """`chainsight doctor --spend`: what the first task of a run asks."""
         _, *rest = self.arguments(config, **values)

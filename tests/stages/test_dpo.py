@@ -184,6 +184,20 @@ def test_token_weights_and_the_sft_term_change_the_loss_as_they_should(world, pa
     assert twice > 1.0  # the cross entropy of a random model over 262 tokens
 
 
+def test_mpo_is_the_weighted_sum_of_its_three_terms(world, pairs):
+    dpo_ = loss_of(world, pairs)
+    bco = loss_of(world, pairs, dpo_weight=0.0, bco_weight=1.0)
+    sft_ = loss_of(world, pairs, sft_weight=1.0) - dpo_
+    mpo = loss_of(world, pairs, dpo_weight=0.8, bco_weight=0.2, sft_weight=1.0)
+    assert mpo == pytest.approx(0.8 * dpo_ + 0.2 * bco + sft_, rel=1e-5)
+    assert abs(bco - dpo_) > 0.1
+
+
+def test_without_a_term_that_compares_there_is_no_dpo():
+    with pytest.raises(ValueError, match="dpo_weight and bco_weight are both 0"):
+        DpoSection(dpo_weight=0.0, sft_weight=1.0)
+
+
 def test_weights_apply_to_policy_and_reference_alike(world, pairs):
     for kind in ("cos", "linear"):
         aligned, _ = align(world, kind, token_weights=kind, max_steps=1)

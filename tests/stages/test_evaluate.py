@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chainsight import prompts, records
+from chainsight import evaluation, prompts, records
 from chainsight.config import EvaluateSection, ModelSection
 from chainsight.context import Context, Task
 from chainsight.errors import CheckpointError, ConfigError, RecordError
@@ -67,7 +67,7 @@ class World:
         out = self.root / name
         for kind in ("predictions", "scores"):
             (out / kind).mkdir(parents=True, exist_ok=True)
-        metrics = evaluate.evaluate_models(
+        metrics = evaluation.evaluate_models(
             models,
             benchmarks=self.root / "benchmarks",
             predictions=out / "predictions",
@@ -156,7 +156,7 @@ def test_scores_are_those_of_the_rows(world: World) -> None:
 def test_a_killed_evaluation_goes_on_and_ends_alike(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "BLOCK_BATCHES", 1)
+    monkeypatch.setattr(evaluation, "BLOCK_BATCHES", 1)
     models = {"base": world.student, "other/x": world.student}
     progress = Counting(allowed=17)
     with pytest.raises(KilledError):
@@ -173,7 +173,7 @@ def test_a_killed_evaluation_goes_on_and_ends_alike(
 def test_batch_size_and_blocks_change_no_answer(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "BLOCK_BATCHES", 1)  # five blocks, two, one
+    monkeypatch.setattr(evaluation, "BLOCK_BATCHES", 1)  # five blocks, two, one
     found = {}
     for size in (1, 3, 16):
         config = SHORT.model_copy(update={"batch_size": size})

@@ -10,12 +10,11 @@ import mlflow
 import pytest
 from registering import BETTER, EQUAL, GOOD, World
 
-from chainsight import records
+from chainsight import evaluation, records
 from chainsight.config import EvaluateSection, GateSection, ModelSection
 from chainsight.errors import ConfigError, TrackingError
 from chainsight.gate import Decision
 from chainsight.records import Example, Score
-from chainsight.stages import evaluate
 from chainsight.tracking import NO_TRACKING, OVERRIDE, Tracking
 
 
@@ -298,7 +297,7 @@ def test_the_champion_reproduces_its_registered_score(
             (out / kind).mkdir(parents=True)
         base = ModelSection(base=str(student_folder))
         context = replace(world.context({"aligned": aligned}), work=out / "work", model=base)
-        evaluate.evaluate_models(
+        evaluation.evaluate_models(
             models,
             benchmarks=benchmarks,
             predictions=out / "predictions",

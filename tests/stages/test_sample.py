@@ -67,6 +67,18 @@ def test_limit_and_datasets_choose_the_questions(world):
         draw(world, "none", datasets=("other",))
 
 
+def test_a_limit_is_spread_over_the_datasets():
+    names = ["a/0", "a/1", "a/2", "b/0", "c/0", "c/1"]
+    questions = [replace(QUESTION, id=name, dataset=name[0]) for name in names]
+
+    def chosen(limit):
+        return [one.id for one in sample.spread(questions, limit)]
+
+    assert chosen(2) == ["a/0", "b/0"]
+    assert chosen(5) == ["a/0", "a/1", "b/0", "c/0", "c/1"]
+    assert chosen(None) == chosen(9) == names
+
+
 def test_requests_to_be_learned_word_for_word_are_not_sampled(world):
     request = replace(world.examples[0], id="i", kind="instruct")
     world.write("examples", [request, *world.examples[:2]], Example)

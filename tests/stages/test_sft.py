@@ -18,6 +18,7 @@ from chainsight.records import Rationale
 from chainsight.stages import sft
 from chainsight.store import LocalStore
 from chainsight.training import data, plan, resume
+from chainsight.training.lessons import Reasons, build_rows
 from chainsight.vlm import checkpoint
 from chainsight.vlm.prefix import ATTENTION
 
@@ -62,7 +63,7 @@ def template(loaded):
 def rows_of(world, template, **changes):
     reasons = {r.example_id: r.text for r in world.rationales}
     known = {e.id: e for e in world.examples}
-    return sft.build_rows(known, reasons, template, SftSection(**changes))
+    return build_rows(known, Reasons(reasons), template, SftSection(**changes))
 
 
 def test_exactly_the_answer_and_its_end_of_turn_are_labelled(world, loaded, template):

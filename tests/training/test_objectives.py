@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from chainsight.training.objectives import dpo_loss, sft_loss, token_weights
+from chainsight.training.objectives import bco_loss, dpo_loss, sft_loss, token_weights
 
 OWNERS = torch.tensor([0, 0, 0, 2, 3, 3])
 """Three tokens, none, one and two."""
@@ -46,6 +46,28 @@ def test_dpo_equals_numbers_worked_out_by_hand():
     assert result.rejected_rewards.tolist() == pytest.approx([-0.05, 0.2])
 
 
+def test_bco_judges_each_response_by_itself_as_worked_out_by_hand():
+    # rewards: 0.1 * (-1 - -1.5) = 0.05 and 0.1 * (-2 - -1.5) = -0.05; second pair -0.1 and 0.2
+    sides = (
+        torch.tensor([-1.0, -4.0]), torch.tensor([-2.0, -2.0]),
+        torch.tensor([-1.5, -3.0]), torch.tensor([-1.5, -4.0]),
+    )  # fmt: skip
+    assert bco_loss(*sides, beta=0.1).tolist() == pytest.approx(
+        [
+            math.log1p(math.exp(-0.05)) + math.log1p(math.exp(-0.05)),
+            math.log1p(math.exp(0.1)) + math.log1p(math.exp(0.2)),
+        ]
+    )
+    moved = (sides[0] - 3, sides[1] - 3, *sides[2:])  # both likelier or not: DPO does not see it
+    assert dpo_loss(*moved, beta=0.1).loss.tolist() == dpo_loss(*sides, beta=0.1).loss.tolist()
+    assert bco_loss(*moved, beta=0.1)[0] > bco_loss(*sides, beta=0.1)[0]
+
+
+def test_bco_of_a_policy_equal_to_its_reference_is_twice_ln_2():
+    logps = torch.tensor([-123.456]), torch.tensor([-65.4321])
+    assert bco_loss(*logps, *logps, beta=0.1).item() == pytest.approx(2 * math.log(2), abs=1e-7)
+
+
 def test_a_policy_equal_to_its_reference_loses_ln_2():
     logps = torch.tensor([-123.456]), torch.tensor([-65.4321])
     assert dpo_loss(*logps, *logps, beta=0.1).loss.item() == pytest.approx(math.log(2), abs=1e-7)
@@ -75,13 +97,20 @@ def perturbed(student_folder):
     return reference, policy
 
 
-def test_dpo_on_pictures_equals_trls_trainer(perturbed, png, tmp_path):
+LOSSES = {
+    "dpo": {"loss_type": ["sigmoid"], "loss_weights": [1.0]},
+    "mpo": {"loss_type": ["sigmoid", "bco_pair", "sft"], "loss_weights": [0.8, 0.2, 1.0]},
+}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_the_loss_on_pictures_equals_trls_trainer(perturbed, png, tmp_path, kind):
     from datasets import Dataset
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
     from chainsight import prompts
-    from chainsight.training.data import Maker, PairRow
+    from chainsight.training.data import Maker, PairRow, num_learned
     from chainsight.vlm.prefix import branch_sums, score
     from chainsight.vlm.template import Prompt, Row
 
@@ -113,6 +142,7 @@ def test_dpo_on_pictures_equals_trls_trainer(perturbed, png, tmp_path):
     args = DPOConfig(
         output_dir=str(tmp_path), max_length=None, per_device_train_batch_size=2, bf16=False,
         activation_checkpointing=False, use_cpu=True, report_to=[], beta=0.1,
+        **LOSSES[kind],
     )  # fmt: skip
     # The column of pictures stays a plain list: the trainer only looks at its name.
     theirs = DPOTrainer(
@@ -128,17 +158,19 @@ def test_dpo_on_pictures_equals_trls_trainer(perturbed, png, tmp_path):
 
     pairs = [PairRow(*both) for both in rows]
     made = Maker(policy, "question", pictured=False).pairs(pairs, ((0,), (1,)))
-    logps, fixed = (
-        branch_sums(score(loaded.model, made.batch.arguments()), made.batch.layout)
-        for loaded in (policy, reference)
-    )
+    tokens = [score(loaded.model, made.batch.arguments()) for loaded in (policy, reference)]
+    logps, fixed = (branch_sums(each, made.batch.layout) for each in tokens)
     sides = [
         sums[which] for sums in (logps, fixed.detach()) for which in (made.chosen, made.rejected)
     ]
     ours = dpo_loss(*sides, beta=0.1).loss.mean()
+    assert abs(ours.item() - math.log(2)) > 1e-3  # the policies do differ
+    if kind == "mpo":
+        num_tokens = sum(num_learned(pair.chosen) for pair in pairs)
+        sft = sft_loss(logps[made.chosen], num_tokens)
+        ours = 0.8 * ours + 0.2 * bco_loss(*sides, beta=0.1).mean() + sft
     ours.backward()
 
-    assert abs(ours.item() - math.log(2)) > 1e-3  # the policies do differ
     assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
     trained = dict(theirs.model.named_parameters())
     for name, parameter in policy.model.named_parameters():

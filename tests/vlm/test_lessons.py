@@ -10,7 +10,8 @@ from chainsight import records, stored
 from chainsight.config import DpoSection, SftSection
 from chainsight.errors import CheckpointError
 from chainsight.records import Example, Pair
-from chainsight.stages import dpo, sft
+from chainsight.stages import dpo
+from chainsight.training.lessons import Reasons, build_rows
 from chainsight.vlm import checkpoint, pictures
 from chainsight.vlm.grouping import alone, batch
 from chainsight.vlm.ids import Ids
@@ -115,11 +116,11 @@ def test_a_template_that_changes_what_was_said_is_refused(student_folder, prompt
 def test_a_conversation_that_is_too_long_loses_its_last_exchanges(template, png):
     example = Example("c/1", "c", "t", "What?", TURNS[:1], "m", (png(),), turns=TURNS[1:])
     example = replace(example, kind="instruct")
-    whole = sft.build_rows({"c/1": example}, {}, template, SftSection())
+    whole = build_rows({"c/1": example}, Reasons({}), template, SftSection())
     assert whole.metrics()["num_turns_cut"] == 0
     assert whole.metrics()["num_learned_tokens"] == sum(map(len, TURNS[::2])) + 3
     config = SftSection(max_length=len(whole.kept[0]) - 1)
-    cut = sft.build_rows({"c/1": example}, {}, template, config)
+    cut = build_rows({"c/1": example}, Reasons({}), template, config)
     assert cut.kept == [template.lesson(student_of(example), TURNS[:3])]
     assert (cut.metrics()["num_turns_cut"], cut.metrics()["num_instruct"]) == (1, 1)
 
@@ -182,7 +183,7 @@ def growth(work):
 def test_sft_rows_hold_no_image_and_each_group_is_read_once(known, template):
     reasons = dict.fromkeys(known, "So.\n\n### Answer: 1")
     template.lesson(Prompt("q", "?", ()), ["!"])  # what a first call leaves behind
-    rows, most = growth(lambda: sft.build_rows(known, reasons, template, SftSection()))
+    rows, most = growth(lambda: build_rows(known, Reasons(reasons), template, SftSection()))
     assert len(rows.kept) == 800
     assert most < 5_000_000
     assert stored._kept.cache_info().misses <= 400 * len(NOISE) // records.GROUP_BYTES + 1

@@ -51,13 +51,13 @@ class PlatformSection(Section):
     """Where the stages run on a cluster, and with what."""
 
     cpu_pod: Pod = Pod()
-    """Pods of prepare, distill, pair and register."""
+    """Pods of prepare, distill, pair, adopt and register."""
     gpu_pod: Pod = Pod(cpu="16", memory="160Gi")
-    """Pods of sft, sample, dpo and evaluate."""
+    """Pods of sft, sample, dpo, rft, evaluate, score and verify."""
     gpu_type: Annotated[str, Field(min_length=1)] = "nvidia.com/gpu"
     """The resource that a GPU is: what the device plugin calls it."""
     gpus: Annotated[int, Field(ge=1, le=64)] = 8
-    """GPUs of a training pod (sft, dpo); sample and evaluate take one per shard."""
+    """GPUs of a training pod (sft, dpo, rft); sample and evaluate take one per shard."""
     gpu: Annotated[str, Field(min_length=1)] | None = None
     """The GPU's name (H100) or memory (80GB), for the doctor's `memory` alone; none: what labels of
     nodes or this machine's driver tell."""
@@ -99,3 +99,5 @@ class PlatformSection(Section):
     """Kueue's local queue for TrainJobs; none: no queueing."""
     shards: Shards = Shards()
     """Pods side by side."""
+    ablation_pods: Annotated[int, Field(ge=1, le=64)] = 4
+    """Pods of an ablation side by side, of each stage."""

@@ -174,7 +174,7 @@ class SampleSection(Section):
     one takes 0.4 GB for its prompt and 0.6 GB for 32 candidates of 150 tokens: 32 fit on 80 GB
     beside the weights. vLLM keeps its own account of memory: 64 or more keep it busy."""
     limit: Count | None = None
-    """Sample for this many questions at most; none: all examples."""
+    """Sample for this many questions at most, evenly over the datasets; none: all examples."""
     datasets: tuple[str, ...] | None = None
     """Only questions of these datasets; the paper takes A-OKVQA, ChartQA and mathematics."""
 
@@ -221,8 +221,22 @@ class DpoSection(TrainingSection):
     """Both responses are cut to this many whitespace words; 0: no cut (paper, truncation)."""
     token_weights: Literal["none", "cos", "linear"] = "none"  # noqa: S105 - no password
     """Weights along the response; the public code has cos and linear as alternatives to the cut."""
+    dpo_weight: NonNegative = 1.0
+    """Weight of the DPO loss (paper: 1; MPO, arXiv 2411.10442: 0.8)."""
+    bco_weight: NonNegative = 0.0
+    """Weight of the BCO loss, which judges both responses by themselves (paper: 0; MPO: 0.2)."""
     sft_weight: NonNegative = 0.0
-    """Weight of the chosen response's token-mean cross entropy (0 in the paper)."""
+    """Weight of the chosen response's token-mean cross entropy, cut as `max_words` says (paper: 0;
+    MPO: 1)."""
+
+    @model_validator(mode="after")
+    def _compares(self) -> "DpoSection":
+        if not self.dpo_weight and not self.bco_weight:
+            raise ValueError(
+                "dpo_weight and bco_weight are both 0, so nothing would be learned from a pair's "
+                "rejected response; set one of them, or train by stage rft"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_a_reference(self) -> "DpoSection":

@@ -7,7 +7,7 @@ from dataclasses import replace
 from chainsight.config import PrepareSection, Source
 from chainsight.datasets.ai2d import AI2D, AI2D_TRAIN
 from chainsight.datasets.aokvqa import AOKVQA, AOKVQA_DIRECT
-from chainsight.datasets.bars import BARS
+from chainsight.datasets.bars import BARS, BARS_COMPUTATIONS, BARS_LOOKUPS
 from chainsight.datasets.base import Dataset
 from chainsight.datasets.chartqa import CHARTQA
 from chainsight.datasets.docvqa import DOCVQA
@@ -33,6 +33,8 @@ DATASETS: dict[str, Dataset] = {
         AOKVQA,
         AOKVQA_DIRECT,
         BARS,
+        BARS_COMPUTATIONS,
+        BARS_LOOKUPS,
         CHARTQA,
         DOCVQA,
         GEO170K,

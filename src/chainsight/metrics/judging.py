@@ -1,9 +1,11 @@
 """An example's answer judged as its dataset says: a score for benchmarks, a verdict for rewards."""
 
 from dataclasses import replace
+from string import ascii_uppercase
 
+from chainsight.answers import match_choice
 from chainsight.errors import RecordError
-from chainsight.metrics import METRICS
+from chainsight.metrics import METRICS, expression, words
 from chainsight.metrics.base import Metric
 from chainsight.records import Example
 
@@ -33,6 +35,20 @@ def is_correct(example: Example, answer: str) -> bool:
     asked = replace(example, references=spoken or example.references)
     value = _judged(asked, example.reward or example.metric, answer, lenient=False)
     return value >= example.reward_threshold
+
+
+def vote(example: Example, answer: str) -> str:
+    """The answer as it is counted among others: an option's letter, a number's value, or words.
+
+    "14.0" votes as "14", "(b)" as "B", "The cat." as "cat"; no answer has no vote, "". No metric
+    is asked: those that take 14 for 14.5 would put 14.5 and 15 into one group, too.
+    """
+    if not answer.strip():
+        return ""
+    if example.choices and (named := match_choice(answer, example.choices)) is not None:
+        return ascii_uppercase[named]
+    value = expression.evaluate(answer)
+    return " ".join(words.tokens(answer)) if value is None else f"{value:.12g}"
 
 
 def _judged(example: Example, name: str, answer: str, *, lenient: bool) -> float:

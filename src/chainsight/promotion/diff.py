@@ -10,14 +10,13 @@ from chainsight import records
 from chainsight.errors import ChainsightError, ConfigError, RecordError
 from chainsight.promotion.checks import recorded_decision
 from chainsight.promotion.place import Place
+from chainsight.provenance import Setting, settings_behind, settings_that_differ
 from chainsight.records import Prediction
-from chainsight.store import Manifest
 from chainsight.tracking import ALIGNED_URI, PREDICTIONS_URI, Version
 
 MODEL = "aligned"
 """The model in an artifact `predictions` that a version was registered for."""
 ALL = "all"
-_UNSET = "(not set)"
 Key = tuple[str, str]
 """Mode and example id; in scores, mode and dataset."""
 
@@ -42,15 +41,6 @@ class Flip:
     after: str
     score_before: float
     score_after: float
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting along the lineage that differs, `dpo.config.beta`."""
-
-    name: str
-    before: Any
-    after: Any
 
 
 @dataclass(frozen=True)
@@ -107,7 +97,7 @@ def compare(place: Place, before: Version, after: Version) -> Comparison:
         won=tuple(flip for flip in flips if flip.score_after > flip.score_before),
         lost=tuple(flip for flip in flips if flip.score_after < flip.score_before),
         num_shared=len(shared),
-        settings=_settings_that_differ(_settings(place, before), _settings(place, after)),
+        settings=settings_that_differ(_settings(place, before), _settings(place, after)),
         gate={
             "before": (recorded_decision(before) or {}).get("reason"),
             "after": (recorded_decision(after) or {}).get("reason"),
@@ -187,33 +177,4 @@ def _side_by_side(
 def _settings(place: Place, version: Version) -> dict[str, Any]:
     """Every setting of every stage behind a version's files, by dotted name."""
     uri = version.tags.get(ALIGNED_URI)
-    found: dict[str, Any] = {}
-    todo = [uri] if uri else []
-    seen: set[str] = set()
-    while todo:
-        manifest: Manifest = place.store.load(todo.pop())
-        todo += [one for one in manifest.inputs.values() if one not in seen]
-        seen |= set(manifest.inputs.values())
-        found |= _flat(manifest.config, f"{manifest.stage}.")
-        found[f"{manifest.stage}.code_version"] = manifest.code_version
-    return found
-
-
-def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-def _settings_that_differ(
-    before: Mapping[str, Any], after: Mapping[str, Any]
-) -> tuple[Setting, ...]:
-    return tuple(
-        Setting(name, before.get(name, _UNSET), after.get(name, _UNSET))
-        for name in sorted({*before, *after})
-        if before.get(name, _UNSET) != after.get(name, _UNSET)
-    )
+    return settings_behind([uri] if uri else [], place.store.load)

@@ -15,6 +15,7 @@ from chainsight.config import PromptStyle
 from chainsight.records import MODES, Score
 from chainsight.report.answers import Answers, collect_answers
 from chainsight.report.changes import Change, changes
+from chainsight.report.evidence import Evidence, collect_evidence
 from chainsight.report.exercises import Exercises, Rules, choose_exercises, verdicts
 from chainsight.report.flow import Flow, flows
 from chainsight.report.samples import Samples, choose_samples, ends
@@ -71,6 +72,8 @@ class ReportData:
     """Training questions."""
     answers: Answers | None = None
     """The teacher's."""
+    evidence: Evidence | None = None
+    """What the models' answers prove of each other."""
     decision: Mapping[str, Any] | None = None
     """What `register` wrote."""
 
@@ -136,6 +139,7 @@ def collect(
         samples=choose_samples(folders),
         exercises=choose_exercises(folders, rights, rules),
         answers=collect_answers(folders, _metrics(ordered, "distill"), stopped),
+        evidence=collect_evidence(folders),
         decision=_json(folders, "decision", "decision.json"),
     )
 

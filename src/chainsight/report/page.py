@@ -6,7 +6,7 @@ from importlib.resources import files
 from chainsight import prompts
 from chainsight.config import PromptStyle
 from chainsight.records import MODES, Score
-from chainsight.report import browser, distillation, overview, pairing
+from chainsight.report import browser, comparisons, distillation, overview, pairing
 from chainsight.report.data import ReportData, StageResult
 from chainsight.report.parts import MODE_TITLES, duration
 from chainsight.scoring import ALL, is_forgiving
@@ -15,7 +15,8 @@ from chainsight.webpage import document, table, text
 LENIENT = "commas in numbers, units and the like forgiven; no other figure is made of it"
 
 
-STYLES = (overview.STYLE, browser.STYLE, pairing.STYLE, distillation.STYLE)
+SCRIPT = files("chainsight.report").joinpath("page.js").read_text(encoding="utf-8")
+STYLES = (overview.STYLE, comparisons.STYLE, browser.STYLE, pairing.STYLE, distillation.STYLE)
 
 
 def build(data: ReportData) -> str:
@@ -26,6 +27,7 @@ def build(data: ReportData) -> str:
     sections = (
         overview.section(data),
         _scores(data),
+        *comparisons.sections(data.evidence, data.samples),
         browser.section(data.samples),
         _flow(data),
         distillation.section(data.answers),
@@ -36,9 +38,7 @@ def build(data: ReportData) -> str:
         _prompts(data.prompt_style),
         _metrics(data),
     )
-    script = files("chainsight.report").joinpath("page.js").read_text(encoding="utf-8")
-    title = f"Chainsight: {data.name}"
-    return document(title, sections, "".join(STYLES), script, contents=True)
+    return document(f"Chainsight: {data.name}", sections, "".join(STYLES), SCRIPT, contents=True)
 
 
 def _figure(svg: str) -> str:

@@ -55,11 +55,12 @@ def colour(model: str, models: Sequence[str]) -> str:
     return MORE_COLOURS[others.index(model) % len(MORE_COLOURS)]
 
 
-def _figure(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """An empty picture, inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Figure, name: str, title: str, described: str) -> str:
+def svg(figure: Figure, name: str, title: str, described: str = "") -> str:
     """The SVG element; `name` keeps its ids apart from other pictures' on the page.
 
     Title and description are plain text for those who do not see it.
@@ -67,17 +68,17 @@ def _svg(figure: Figure, name: str, title: str, described: str) -> str:
     out = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    svg = out.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", svg)
-    svg = svg.replace(TEXT, "currentColor").translate(CONTROLS)
+    drawn = out.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+    drawn = re.sub(r'\bid="', f'id="{name}-', drawn)
+    drawn = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", drawn)
+    drawn = drawn.replace(TEXT, "currentColor").translate(CONTROLS)
     named = f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc"'
     told = (
         f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{text(described)}</desc>'
     )
-    head, end, body = svg.replace("<svg", named, 1).partition(">")
+    head, end, body = drawn.replace("<svg", named, 1).partition(">")
     return head + end + told + body
 
 
@@ -88,7 +89,7 @@ def scores(rows: Sequence[Score]) -> str:
     modes = [mode for mode in MODES if any((m, mode) in found for m in models)]
     width = 0.8 / len(models)
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 3.9)
+        figure = canvas(WIDTH, 3.9)
         axes = figure.subplots()
         for i, model in enumerate(models):
             known = [k for k, mode in enumerate(modes) if (model, mode) in found]
@@ -106,7 +107,7 @@ def scores(rows: Sequence[Score]) -> str:
         f"{model}, {MODE_TITLES[mode]}: {100 * score.value:.1f} %"
         for (model, mode), score in found.items()
     )
-    return _svg(figure, "scores", "Accuracy by model", f"Bars with standard errors. {said}.")
+    return svg(figure, "scores", "Accuracy by model", f"Bars with standard errors. {said}.")
 
 
 def _tops(rows: Any) -> list[float]:
@@ -152,7 +153,7 @@ def curves(history: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 2.9 * rows)
+        figure = canvas(WIDTH, 2.9 * rows)
         for place, (stage, keys) in enumerate(panels, start=1):
             _panel(figure.add_subplot(rows, columns, place), stage, keys, history[stage])
         engine: Any = figure.get_layout_engine()
@@ -163,7 +164,7 @@ def curves(history: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         for key in keys
         if (known := [entry[key] for entry in history[stage] if entry.get(key) is not None])
     )
-    return _svg(figure, "curves", "Training curves", f"Against optimizer steps. {ends}.")
+    return svg(figure, "curves", "Training curves", f"Against optimizer steps. {ends}.")
 
 
 def _panel(
@@ -194,7 +195,7 @@ def _panel(
 def flow(rows: Sequence[Flow]) -> str:
     """What entered each stage: what left it, and what was lost on the way."""
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 0.42 * len(rows) + 0.5)
+        figure = canvas(WIDTH, 0.42 * len(rows) + 0.5)
         axes = figure.subplots()
         for i, row in enumerate(rows):
             share = 100 * row.left / row.entered if row.entered else 0.0
@@ -216,14 +217,14 @@ def flow(rows: Sequence[Flow]) -> str:
         f"{row.stage}: {row.left:,} of {row.entered:,} {row.what} became {row.became}"
         for row in rows
     )
-    return _svg(figure, "flow", "Rows entering and leaving each stage", f"Bars. {said}.")
+    return svg(figure, "flow", "Rows entering and leaving each stage", f"Bars. {said}.")
 
 
 def costs(seconds: Mapping[str, float], cost_usd: Mapping[str, float]) -> str:
     """Wall time of each stage, with the money spent beside it."""
     names = list(seconds)
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 0.38 * len(names) + 0.8)
+        figure = canvas(WIDTH, 0.38 * len(names) + 0.8)
         axes = figure.subplots()
         longest = max(seconds.values()) or 1.0
         unit, per = ("min", 60) if longest >= 180 else ("s", 1)
@@ -243,7 +244,7 @@ def costs(seconds: Mapping[str, float], cost_usd: Mapping[str, float]) -> str:
         axes.grid(axis="x")
         axes.set_axisbelow(True)
     said = "; ".join(f"{name}: {duration(seconds[name])}" for name in names)
-    return _svg(figure, "costs", "Wall time and cost of each stage", f"Bars. {said}.")
+    return svg(figure, "costs", "Wall time and cost of each stage", f"Bars. {said}.")
 
 
 def accuracies(
@@ -253,7 +254,7 @@ def accuracies(
     count = min(num_candidates, 32)
     bins = [(k - 0.5) / count for k in range(count + 2)]  # centred on the possible shares
     with mpl.rc_context(STYLE):
-        figure = _figure(WIDTH, 3.3)
+        figure = canvas(WIDTH, 3.3)
         axes = figure.subplots()
         if band:
             inside = sum(band[0] <= value <= band[1] for value in values)
@@ -270,4 +271,4 @@ def accuracies(
             figure.legend(loc="outside upper left")
     middle = sorted(values)[len(values) // 2]
     said = f"Histogram over {len(values):,} questions, half of them above {middle:.2f}."
-    return _svg(figure, "accuracies", "Share of candidates that are right", said)
+    return svg(figure, "accuracies", "Share of candidates that are right", said)

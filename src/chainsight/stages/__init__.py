@@ -150,5 +150,10 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in _TABLE}
 ON_DEMAND: dict[str, Stage] = {stage.name: stage for stage in _FURTHER}
 ALL = STAGES | ON_DEMAND
 
+TRAINING = frozenset({"sft", "dpo", "rft"})
+"""Stages that train: they may take several processes, GPUs and nodes."""
+ON_GPUS = TRAINING | {"sample", "evaluate", "score", "verify"}
+"""Stages that compute with a model."""
+
 SERVES_AS = {"policy": ("policy", "aligned")}
 """Kinds that an input takes beside its own: an aligned model is the policy of a further round."""

@@ -220,7 +220,7 @@ def judge(
     if reply is None:
         return Rationale(example.id, "", "", "empty", teacher, 0, 0, 0.0, reason="failed")
     found = answers.extract(reply.text, truncated=reply.finish_reason == "length")
-    measures = measure(example, _parts(reply.text)[0], found.value)
+    measures = measure(example, answers.parts(reply.text)[0], found.value)
     return Rationale(
         example_id=example.id,
         text=reply.text,
@@ -247,7 +247,7 @@ def judge_published(example: Example, config: DistillSection) -> Rationale:
 
 def _reason(example: Example, reply: Reply, found: answers.Answer) -> str:
     """Why the paper's filter sets a reply aside, "" if it does not."""
-    thought, conclusion = _parts(reply.text)
+    thought, conclusion = answers.parts(reply.text)
     checks = {
         "filtered": reply.finish_reason == "content_filter",
         "unanswerable": bool(reply.error),
@@ -264,13 +264,6 @@ def _reason(example: Example, reply: Reply, found: answers.Answer) -> str:
 def _refuses(reply: Reply, found: answers.Answer) -> bool:
     said = reply.text.strip().lower().replace("\u2019", "'")
     return bool(reply.refusal) or (found.status != "marker" and said.startswith(REFUSALS))
-
-
-def _parts(text: str) -> tuple[str, str]:
-    """What stands before and after the last marker; all of it before, if there is none."""
-    marks = list(answers.MARKER.finditer(text))
-    start, end = marks[-1].span() if marks else (len(text), len(text))
-    return text[:start].strip(), text[end:].strip()
 
 
 # --- writing ---------------------------------------------------------------------------------

@@ -4,19 +4,16 @@ The paper's section 4.1: of the questions that the policy answers neither too ra
 often, at most three pairs each, drawn at random.
 """
 
-import hashlib
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-from chainsight import records
+from chainsight import records, sampled
 from chainsight.config import PairSection
 from chainsight.context import Context
-from chainsight.errors import NoPairsError, RecordError
+from chainsight.errors import NoPairsError
 from chainsight.metrics import is_right
 from chainsight.records import Candidate, Pair, Rationale
 
@@ -55,7 +52,7 @@ def run(
     rows = records.read(candidates / "candidates.parquet", Candidate)
 
     def found() -> Iterator[Pair]:
-        for question in _neighbours(rows):
+        for question in sampled.questions(rows):
             rationale = teacher.get(question[0].example_id)
             yield from tally.add(judge(question, config, rationale, context.seed)).pairs
 
@@ -108,7 +105,9 @@ def judge(
         marked = [candidate for candidate in question if candidate.status == "marker"]
         right = [candidate for candidate in marked if is_right(candidate.score)]
         wrong = [candidate for candidate in marked if not is_right(candidate.score)]
-        pairs = _draw(_chains(right), _chains(wrong), config, question[0].example_id, seed)
+        pairs = _draw(
+            sampled.chains(right), sampled.chains(wrong), config, question[0].example_id, seed
+        )
     return Verdict(accuracy, place, pairs)
 
 
@@ -117,31 +116,17 @@ def _against_teacher(
 ) -> tuple[Pair, ...]:
     """Marked chains if there are any; else others, as an untrained policy writes no marker."""
     marked = [candidate for candidate in question if candidate.status == "marker"]
-    wrong = _chains(marked) or _chains(question)
+    wrong = sampled.chains(marked) or sampled.chains(question)
     return _draw({rationale.text.strip(): (TEACHER, rationale.text)}, wrong, config,
                  rationale.example_id, seed)  # fmt: skip
 
 
-Chains = dict[str, tuple[int, str]]
-"""Stripped text to (index, text): a chain that was sampled twice counts once."""
-
-
-def _chains(candidates: Sequence[Candidate]) -> Chains:
-    chains: Chains = {}
-    for candidate in sorted(candidates, key=lambda candidate: candidate.index):
-        if key := candidate.text.strip():
-            chains.setdefault(key, (candidate.index, candidate.text))
-    return chains
-
-
 def _draw(
-    right: Chains, wrong: Chains, config: PairSection, example_id: str, seed: int
+    right: sampled.Chains, wrong: sampled.Chains, config: PairSection, example_id: str, seed: int
 ) -> tuple[Pair, ...]:
     """At most `max_pairs` different pairs, by the question's own seed: others do not matter."""
     possible = [(r, w) for r in right for w in wrong if r != w]
-    digest = hashlib.sha256(f"{seed}/{example_id}".encode()).digest()
-    rng = random.Random(digest)  # noqa: S311 - sampling, not secrets
-    drawn = rng.sample(possible, min(config.max_pairs, len(possible)))
+    drawn = sampled.chance(seed, example_id).sample(possible, min(config.max_pairs, len(possible)))
     return tuple(
         Pair(
             example_id=example_id,
@@ -243,15 +228,3 @@ def _by_example(rationales: Iterable[Rationale]) -> Mapping[str, Rationale]:
         if not rationale.reason and rationale.text.strip():
             kept.setdefault(rationale.example_id, rationale)
     return kept
-
-
-def _neighbours(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
-    """The candidates question by question, one question in memory at a time."""
-    seen: set[str] = set()
-    for example_id, group in groupby(candidates, key=lambda candidate: candidate.example_id):
-        if example_id in seen:
-            raise RecordError(
-                f"candidates: those of {example_id} do not stand together; write them by question"
-            )
-        seen.add(example_id)
-        yield list(group)

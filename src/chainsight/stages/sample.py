@@ -8,21 +8,22 @@ Source `published`: the two chains that an example brings along (`meta["chosen"]
 are its candidates, judged alike; no model is loaded.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from chainsight import answers, records, stored
-from chainsight.config import PromptStyle, SampleSection
+from chainsight.config import SampleSection
 from chainsight.context import Context, Task
 from chainsight.errors import ChainsightError
 from chainsight.metrics import judging
 from chainsight.records import Candidate, Example
 from chainsight.scoring import status_rates
-from chainsight.vlm import checkpoint, engines, likelihood, prefix
+from chainsight.vlm import blocks, checkpoint, engines, likelihood, prefix
+from chainsight.vlm.blocks import Block
 from chainsight.vlm.sampling import Drawing, Generated
-from chainsight.vlm.template import Row, student
+from chainsight.vlm.template import Row
 
 
 def run(
@@ -41,8 +42,8 @@ def run(
         counts = {"num_chosen_wrong": sum(not c.score for c in made if c.index == CHOSEN)}
         counts["num_rejected_right"] = sum(bool(c.score) for c in made if c.index == REJECTED)
     else:
-        blocks = make_blocks(questions, config, policy, context)
-        made = [row for block in blocks for row in records.read(block.path, Candidate)]
+        drawn = make_blocks(questions, config, policy, context)
+        made = [row for block in drawn for row in records.read(block.path, Candidate)]
     records.write(candidates / "candidates.parquet", made, Candidate)
     return summary(made, questions) | counts
 
@@ -84,7 +85,7 @@ def select(examples: Iterator[Example], config: SampleSection) -> list[Example]:
         seen.add(example.dataset)
         return config.datasets is None or example.dataset in config.datasets
 
-    chosen = list(islice(filter(wanted, examples), config.limit))
+    chosen = spread(list(filter(wanted, examples)), config.limit)
     if not chosen and config.source == "published" and not seen:
         raise ChainsightError(
             "sample.source is published, but no example brings a chosen and a rejected chain; "
@@ -98,28 +99,23 @@ def select(examples: Iterator[Example], config: SampleSection) -> list[Example]:
     return chosen
 
 
-@dataclass(frozen=True)
-class Block:
-    """Questions that are sampled together, and the file that keeps their candidates."""
-
-    questions: Sequence[Example]
-    path: Path
+def spread(questions: Sequence[Example], limit: int | None) -> list[Example]:
+    """At most `limit` questions, as many of each dataset as there are, from its start; in order."""
+    before: Counter[str] = Counter()
+    turns: list[tuple[int, int]] = []
+    for number, question in enumerate(questions):
+        turns.append((before[question.dataset], number))
+        before[question.dataset] += 1
+    return [questions[number] for number in sorted(number for _, number in sorted(turns)[:limit])]
 
 
 def make_blocks(
     questions: Sequence[Example], config: SampleSection, policy: Path, context: Context
 ) -> list[Block]:
     """This shard's blocks, in order, with their files made; those found are not made again."""
-    folder = context.work / "candidates"
-    folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(questions), config.batch_size)
-    blocks = [
-        Block(questions[start : start + config.batch_size], folder / f"{start:09d}.parquet")
-        for number, start in enumerate(starts)
-        if context.shard.has(number)
-    ]
-    todo = [block for block in blocks if not block.path.exists()]
-    total = sum(len(block.questions) for block in blocks) * config.num_candidates
+    every = blocks.cut(questions, config.batch_size, context.work / "candidates", context.shard)
+    todo = [block for block in every if not block.done]
+    total = sum(len(block.questions) for block in every) * config.num_candidates
     done = total - sum(len(block.questions) for block in todo) * config.num_candidates
     with context.progress.task("sample", total, "candidates", done=done) as task:
         if todo:
@@ -129,17 +125,17 @@ def make_blocks(
                 policy, dtype=model.dtype, attention=attention, fetch=context.fetch
             )
             fill(loaded, todo, config, context, task)
-    return blocks
+    return every
 
 
 def fill(
     loaded: checkpoint.Loaded,
-    blocks: Sequence[Block],
+    todo: Sequence[Block],
     config: SampleSection,
     context: Context,
     task: Task,
 ) -> None:
-    """Sample and score the candidates of all blocks, and keep each block when it is complete."""
+    """Sample and score the candidates of the blocks."""
     how = Drawing(
         config.max_new_tokens,
         config.temperature,
@@ -155,32 +151,9 @@ def fill(
         dtype=context.model.dtype,
         work=context.work,
     )
-    asked = _Asked(loaded, blocks, context.model.prompt_style)
-    made: dict[Path, dict[str, list[Candidate]]] = {block.path: {} for block in blocks}
-    for number, generated in engine.answers(asked.rows()):
-        block, example, row = asked.open.pop(number)
-        made[block.path][example.id] = judged(loaded, example, row, generated)
-        task.advance(len(generated))
-        if len(made[block.path]) == len(block.questions):
-            keep(block, made.pop(block.path))
-
-
-class _Asked:
-    """The questions of blocks as rows; what belongs to a row is kept until it is answered."""
-
-    def __init__(
-        self, loaded: checkpoint.Loaded, blocks: Sequence[Block], style: PromptStyle
-    ) -> None:
-        self._template, self._blocks, self._style = loaded.template, blocks, style
-        self.open: dict[int, tuple[Block, Example, Row]] = {}
-        """By number, those that were asked and are not answered."""
-
-    def rows(self) -> Iterator[Row]:
-        every = ((block, example) for block in self._blocks for example in block.questions)
-        for number, (block, example) in enumerate(every):
-            row = self._template.row(student(example, "cot", self._style))
-            self.open[number] = block, example, row
-            yield row
+    style = context.model.prompt_style
+    judge = partial(judged, loaded)
+    blocks.fill(engine, loaded.template, style, todo, Candidate, judge, task)
 
 
 def judged(
@@ -192,14 +165,6 @@ def judged(
         score(example, index, one, logprob)
         for index, (one, logprob) in enumerate(zip(generated, sums, strict=True))
     ]
-
-
-def keep(block: Block, made: Mapping[str, Sequence[Candidate]]) -> None:
-    """Write a block's candidates in the order of its questions."""
-    unfinished = block.path.with_suffix(".part")
-    ordered = [row for question in block.questions for row in made[question.id]]
-    records.write(unfinished, ordered, Candidate)
-    unfinished.rename(block.path)
 
 
 def score(example: Example, index: int, generated: Generated, logprob: float) -> Candidate:

@@ -3,50 +3,16 @@
 One row is one (example, mode): the direct prompt with the short answer, or the reasoning prompt
 with the teacher's kept rationale; `sft.composition` says which (arXiv 2410.16198, section 3).
 Requests of kind `instruct` are learned word for word, all answers of a conversation in one row.
-The loss is on the answers and their end-of-turn alone.
+The loss is on the answers and their end-of-turn alone (`training.lessons`).
 """
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from chainsight import prompts, records, stored
-from chainsight.config import PromptStyle, SftSection
-from chainsight.context import Context, Progress, Silent
-from chainsight.errors import ChainsightError
-from chainsight.records import Example, Mode, Rationale
-from chainsight.training import data, loop, setup, sft
-from chainsight.training.composition import compose
-from chainsight.vlm import checkpoint
-from chainsight.vlm.template import Row, Template, student
-
-SORTS = ("direct", "cot", "instruct")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What there is to learn."""
-
-    kept: list[Row]
-    counts: Counter[tuple[str, str]]
-    """Kept rows by dataset and sort."""
-    num_too_long: int
-    num_turns_cut: int
-    """Exchanges at the end of conversations for which there was no room."""
-
-    def metrics(self) -> dict[str, float]:
-        """`num_direct` and so on; `chartqa/num_direct` where there are several datasets."""
-        datasets = sorted({dataset for dataset, _ in self.counts})
-        total = {f"num_{s}": float(sum(self.counts[d, s] for d in datasets)) for s in SORTS}
-        if len(datasets) > 1:
-            each = {f"{d}/num_{s}": float(self.counts[d, s]) for d in datasets for s in SORTS}
-            total |= {name: count for name, count in each.items() if count}
-        return total | {
-            "num_too_long": float(self.num_too_long),
-            "num_turns_cut": float(self.num_turns_cut),
-            "num_learned_tokens": float(sum(map(data.num_learned, self.kept))),
-        }
+from chainsight import records, stored
+from chainsight.config import SftSection
+from chainsight.context import Context
+from chainsight.records import Rationale
+from chainsight.training.lessons import Reasons, teach
 
 
 def run(
@@ -59,108 +25,6 @@ def run(
         CheckpointError: the base model is refused.
     """
     known = {e.id: e for e in stored.examples(examples / "examples.parquet")}
-    reasons = {
-        r.example_id: r.text for r in records.read(rationales / "rationales.parquet", Rationale)
-    }
-    loaded = setup.load_for_training(context.model.base, config, context)
-    style = context.model.prompt_style
-    rows = build_rows(
-        known,
-        reasons,
-        loaded.template,
-        config,
-        style=style,
-        seed=context.seed,
-        progress=context.progress,
-    )
-    trainer = sft.build(loaded, rows.kept, config, context)
-    curve = loop.train(trainer, "sft", trainer.num_steps)
-    base = checkpoint.fingerprint(context.model.base, context.model.revision)
-    on = setup.kept_on(context.model.base, loaded, config, context)
-    loop.save_trained(trainer, loaded, policy, base=base, on=on, curve=curve)
-    return rows.metrics() | {
-        "num_steps": trainer.num_steps,
-        "final_loss": curve[-1]["loss"],
-    }
-
-
-def build_rows(
-    examples: Mapping[str, Example],
-    reasons: Mapping[str, str],
-    template: Template,
-    config: SftSection,
-    *,
-    style: PromptStyle = "paper",
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Rows:
-    """The rows of the composition, in the order of the examples.
-
-    Raises:
-        ChainsightError: no rationale at all, one for an unknown example, no row, or each too long.
-    """
-    _require_reasons(examples, reasons, config)
-    stray = sorted(set(reasons) - set(examples))
-    if stray:
-        raise ChainsightError(
-            f"sft: rationale for {stray[0]!r}, which is not among the examples; give both "
-            "artifacts from the same run"
-        )
-    kept: list[Row] = []
-    counts: Counter[tuple[str, str]] = Counter()
-    num_too_long = num_turns_cut = 0
-    chosen = compose(examples.values(), reasons, config, seed)
-    with (progress or Silent()).task("tokenise", len(examples), "examples") as task:
-        for example in examples.values():
-            task.advance()
-            for mode in chosen.modes(example):
-                answer = reasons[example.id].strip() if mode == "cot" else prompts.target(example)
-                row, num_cut = make_row(example, mode, answer, template, style, config.max_length)
-                if len(row) > config.max_length:
-                    num_too_long += 1
-                    continue
-                kept.append(row)
-                num_turns_cut += num_cut
-                counts[example.dataset, "instruct" if example.kind == "instruct" else mode] += 1
-    if not kept and not num_too_long:
-        raise ChainsightError(
-            f"sft: composition {config.composition!r} leaves nothing to learn; raise "
-            "sft.format_rows or the ratio"
-        )
-    if not kept:
-        raise ChainsightError(
-            f"sft: none of {num_too_long} rows fits into max_length {config.max_length} tokens; "
-            "raise sft.max_length (a picture alone may take thousands)"
-        )
-    return Rows(kept, counts, num_too_long, num_turns_cut)
-
-
-def _require_reasons(
-    examples: Mapping[str, Example], reasons: Mapping[str, str], config: SftSection
-) -> None:
-    wanted = config.composition in ("reasoned", "both") or config.format_rows
-    if wanted and not reasons and any(e.kind != "instruct" for e in examples.values()):
-        raise ChainsightError(
-            "sft: no rationales were kept, so there is no reasoning to learn; look at "
-            "rejected.parquet of the rationales, or set sft.composition to direct and "
-            "sft.format_rows to 0"
-        )
-
-
-def make_row(
-    example: Example,
-    mode: Mode,
-    answer: str,
-    template: Template,
-    style: PromptStyle,
-    max_length: int,
-) -> tuple[Row, int]:
-    """Prompt, answer and end-of-turn as token ids, with as many whole exchanges of a conversation
-    as `max_length` has room for; and how many there were too many."""
-    prompt = student(example, mode, style)
-    num_cut, turns = 0, (answer, *example.turns)
-    row = template.lesson(prompt, turns)
-    while len(row) > max_length and len(turns) > 1:
-        num_cut, turns = num_cut + 1, turns[:-2]
-        row = template.lesson(prompt, turns)
-    return row, num_cut
+    kept = records.read(rationales / "rationales.parquet", Rationale)
+    reasons = Reasons({r.example_id: r.text for r in kept})
+    return teach("sft", context.model.base, known, reasons, config, policy, context)

@@ -13,6 +13,8 @@ PARENT_VARIABLE = "CHAINSIGHT_PARENT_RUN_ID"
 """Environment variable with the MLflow id of the parent run."""
 JOIN_VARIABLE = "MLFLOW_RUN_ID"
 PARENT_TAG = "chainsight.pipeline_run"
+IDENTITY_TAG = "chainsight.identity"
+"""Of a run that is made once, whoever asks for it again."""
 
 _FLUSH_SECONDS = 5.0
 _FLUSH_METRICS = 500  # MLflow takes 1000 a call
@@ -189,11 +191,35 @@ class Tracking:
             found = self._link.attempt("parent run", lambda c: self._parents(c, pipeline_run))
         return Run(self._link, found[0] if found else None)
 
+    def once(self, name: str, identity: str, parent: Run | None = None) -> tuple[Run, bool]:
+        """The run that has `identity` as its tag, and whether it is finished; created if need be.
+
+        One process at a time asks for an identity. Without MLflow, or below a parent that it has
+        not: a run that does nothing.
+        """
+        if parent is not None and parent.run_id is None:
+            return Run(self._link, None), False
+        found = self._link.attempt(f"run {name}", lambda c: self._identical(c, identity))
+        if found:
+            return Run(self._link, found[0][0]), found[0][1]
+        tags = {IDENTITY_TAG: identity.replace("'", "")}
+        if parent is not None:
+            tags["mlflow.parentRunId"] = str(parent.run_id)
+        return Run(self._link, None if found is None else self._create(name, tags)), False
+
+    def _identical(self, client: Any, identity: str) -> list[tuple[str, bool]]:
+        runs = self._tagged(client, IDENTITY_TAG, identity)
+        return [(str(run.info.run_id), run.info.status == "FINISHED") for run in runs]
+
     def _parents(self, client: Any, pipeline_run: str) -> list[str]:
-        quoted = pipeline_run.replace("'", "")
+        return [str(run.info.run_id) for run in self._tagged(client, PARENT_TAG, pipeline_run)]
+
+    def _tagged(self, client: Any, tag: str, value: str) -> list[Any]:
+        """The experiment's runs with a tag, the oldest first."""
+        quoted = value.replace("'", "")
         runs = client.search_runs(
             [self._experiment_id(client)],
-            filter_string=f"tags.`{PARENT_TAG}` = '{quoted}'",
+            filter_string=f"tags.`{tag}` = '{quoted}'",
             order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
         )
-        return [str(run.info.run_id) for run in runs]
+        return list(runs)

@@ -24,12 +24,18 @@ class Composition:
 
 
 def compose(
-    examples: Iterable[Example], explained: Container[str], config: SftSection, seed: int
+    examples: Iterable[Example],
+    explained: Container[str],
+    config: SftSection,
+    seed: int,
+    shown: Container[str] | None = None,
 ) -> Composition:
     """Draw from each dataset on its own; `explained` are the ids that have a rationale.
 
-    The format set prefers examples with a rationale, as it is to show both modes.
+    The format set prefers examples with a rationale, as it is to show both modes; `shown` are
+    those that have one for it, if they are others.
     """
+    shown = explained if shown is None else shown
     datasets: dict[str, list[str]] = {}
     for example in examples:
         if example.kind != "instruct":
@@ -39,10 +45,9 @@ def compose(
     for ids in datasets.values():
         ids.sort(key=lambda example_id: _rank(seed, example_id))
         reasoned = [i for i in ids if i in explained]
-        unexplained = [i for i in ids if i not in explained]
-        both = [*reasoned, *unexplained][: config.format_rows]
+        both = sorted(ids, key=lambda i: i not in shown)[: config.format_rows]
         direct.update(both)
-        cot.update(i for i in both if i in explained)
+        cot.update(i for i in both if i in shown)
         if config.composition in ("direct", "both"):
             direct.update(_first(ids, config.direct_ratio))
         if config.composition in ("reasoned", "both"):

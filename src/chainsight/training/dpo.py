@@ -26,7 +26,7 @@ from chainsight.vlm.grouping import Batch
 
 
 class DpoLoop(loop.Loop[PairBatch], DPOTrainer):  # type: ignore[misc]
-    """Mean of the sigmoid loss over an optimizer step's pairs, plus the optional SFT term.
+    """Mean of the sigmoid loss over an optimizer step's pairs, plus the optional BCO and SFT terms.
 
     TRL's own reference is not used: it takes each pair's pictures and prompt through four more
     rows, and cannot be computed beforehand where there are pictures.
@@ -63,15 +63,18 @@ class DpoLoop(loop.Loop[PairBatch], DPOTrainer):  # type: ignore[misc]
         reference = self.reference(inputs, encoded)
         logps = self.logps(model, inputs.batch, encoded)
         policy = self.sums(logps, inputs.batch)
-        result = objectives.dpo_loss(
+        sides = (
             policy[inputs.chosen],
             policy[inputs.rejected],
             reference[inputs.chosen],
             reference[inputs.rejected],
-            self.section.beta,
         )
+        result = objectives.dpo_loss(*sides, self.section.beta)
         self._record(result)
-        loss = result.loss.sum() / sum(map(len, step))
+        each = self.section.dpo_weight * result.loss
+        if self.section.bco_weight:
+            each = each + self.section.bco_weight * objectives.bco_loss(*sides, self.section.beta)
+        loss = each.sum() / sum(map(len, step))
         if self.section.sft_weight:
             chosen = [self.pairs[n].chosen for part in step for n in part]
             plain = prefix.branch_sums(logps, inputs.batch.layout)[inputs.chosen]
@@ -110,7 +113,7 @@ class DpoLoop(loop.Loop[PairBatch], DPOTrainer):  # type: ignore[misc]
             "rewards/margins": chosen - rejected,
             "rewards/accuracies": (chosen > rejected).float(),
         }
-        if self.section.sft_weight:
+        if self.section.sft_weight or self.section.bco_weight:
             values["dpo_loss"] = result.loss.detach()
         for name, per_pair in values.items():
             self.curves[name].extend(per_pair)

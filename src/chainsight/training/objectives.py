@@ -59,6 +59,24 @@ def dpo_loss(
     return DpoLoss(loss, beta * chosen.detach(), beta * rejected.detach())
 
 
+def bco_loss(
+    policy_chosen: torch.Tensor,
+    policy_rejected: torch.Tensor,
+    reference_chosen: torch.Tensor,
+    reference_rejected: torch.Tensor,
+    beta: float,
+) -> torch.Tensor:
+    """BCO: -log sigmoid(r_w) - log sigmoid(-r_l) of the two rewards, each by itself, [B] float32.
+
+    Arguments as of `dpo_loss`. MPO (arXiv 2411.10442) takes 0.2 of it beside 0.8 DPO and 1.0 SFT.
+    The shift by a running mean of rewards (arXiv 2404.04656) is left out, as TRL's `bco_pair` does:
+    a pair's loss would depend on those before it.
+    """
+    chosen = beta * (policy_chosen - reference_chosen).float()
+    rejected = beta * (policy_rejected - reference_rejected).float()
+    return -functional.logsigmoid(chosen) - functional.logsigmoid(-rejected)
+
+
 def sft_loss(logps: torch.Tensor, num_tokens: int) -> torch.Tensor:
     """Cross entropy summed over log-probabilities of any shape, and divided: a scalar.
 

@@ -50,9 +50,8 @@ def load_for_training(
     if context.model.attention == "flex_attention" and not torch.cuda.is_available():
         raise ConfigError("model.attention flex_attention trains on a GPU only; set it to sdpa")
     dtype = context.model.dtype if config.tuning == "lora" else "float32"
-    revision = context.model.revision if ref == context.model.base else None
     kind: dict[str, Any] = {
-        "revision": revision,
+        "revision": revision(ref, context),
         "dtype": dtype,
         "attention": prefix.implementation(context.model.attention),
         "fetch": context.fetch,
@@ -61,6 +60,11 @@ def load_for_training(
         return checkpoint.outline(ref, **kind)
     device = torch.device("cpu") if sharded(context) else None  # only its piece comes to the GPU
     return checkpoint.load(ref, **kind, device=device)
+
+
+def revision(ref: str | Path, context: Context) -> str | None:
+    """The hub commit of a model: the configuration names that of the base model."""
+    return context.model.revision if ref == context.model.base else None
 
 
 def steps(
@@ -108,9 +112,10 @@ def kept_on(
     digest = checkpoint.content_digest(loaded.folder, seal)
     if uri is not None:
         return checkpoint.Base(uri, digest, stored=True)
-    revision = context.model.revision if ref == context.model.base else None
     known = str(ref) == "builtin:tiny" or not Path(ref).is_dir()
-    return checkpoint.Base(str(ref if known else Path(ref).absolute()), digest, revision)
+    return checkpoint.Base(
+        str(ref if known else Path(ref).absolute()), digest, revision(ref, context)
+    )
 
 
 def adapter_of(model: Any) -> checkpoint.Adapter:

@@ -1,0 +1,145 @@
+"""What a claim is judged by: scores question by question, of one setting with each of its seeds."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from chainsight import records
+from chainsight.ablation.execute import State
+from chainsight.ablation.plan import Row
+from chainsight.analysis import claims, voting
+from chainsight.config import VerifySection
+from chainsight.config.ablate import ClaimSection, Side
+from chainsight.decision import dataset_of
+from chainsight.errors import ConfigError
+from chainsight.records import Mode, Prediction, Verified
+from chainsight.scoring import ALL
+
+Scores = dict[str, float]
+"""Score by example id."""
+
+
+class Evidence:
+    """Predictions and judged answers of a plan's finished rows, each read once."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._predicted: dict[str, dict[Mode, Scores]] = {}
+        self._verified: dict[str, list[list[Verified]]] = {}
+
+    def series(self, side: Side, mode: Mode, dataset: str) -> claims.Series:
+        """Scores of a side by seed, as far as its rows are finished.
+
+        Raises:
+            ConfigError: a method or a number of answers that there is not.
+        """
+        rows = [row for row in self._state.plan.rows if row.name == side.setting]
+        step = "verify" if side.method else "score"
+        done = [row for row in rows if row.steps.get(step) in self._state.done]
+        found = {row.seed: self._scores(row, side, mode) for row in done}
+        return {seed: _of(scores, dataset) for seed, scores in found.items()}
+
+    def _scores(self, row: Row, side: Side, mode: Mode) -> Scores:
+        if side.method is None:
+            return self.predicted(row).get(side.mode or mode, {})
+        return {
+            question[0].example_id: self.chosen(row, question, side.method, side.n)
+            for question in self.verified(row)
+        }
+
+    def chosen(self, row: Row, question: voting.Question, method: str, n: int | None) -> float:
+        """The expected score of a method with `n` answers, over all subsets of so many."""
+        count = len(voting.samples(question))
+        if method not in voting.METHODS:
+            known = ", ".join(voting.METHODS)
+            raise ConfigError(f"no method {method!r}; there are {known}")
+        if n is not None and n > count:
+            raise ConfigError(f"n = {n}, but {row.name!r} has {count} answers to a question")
+        (value,) = voting.values(method, question, [n or count], self._scale(row))
+        return value
+
+    def _scale(self, row: Row) -> voting.Scale:
+        section = self._state.plan.nodes[row.steps["verify"]].config
+        assert isinstance(section, VerifySection)
+        return voting.Scale(section.beta, section.max_words)
+
+    def predicted(self, row: Row) -> dict[Mode, Scores]:
+        """Scores of a row's greedy answers, by mode."""
+        node = row.steps["score"]
+        if node not in self._predicted:
+            found: dict[Mode, Scores] = {}
+            folder = self._folder(node, "predictions")
+            for one in records.read(folder / "predictions.parquet", Prediction):
+                found.setdefault(one.mode, {})[one.example_id] = one.score
+            self._predicted[node] = found
+        return self._predicted[node]
+
+    def verified(self, row: Row) -> list[list[Verified]]:
+        """A row's judged answers, question by question."""
+        node = row.steps["verify"]
+        if node not in self._verified:
+            rows = records.read(self._folder(node, "verified") / "verified.parquet", Verified)
+            groups = groupby(rows, key=lambda one: one.example_id)
+            self._verified[node] = [list(group) for _, group in groups]
+        return self._verified[node]
+
+    def _folder(self, node: str, kind: str) -> Any:
+        return self._state.store.fetch(self._state.done[node].outputs[kind])
+
+
+def _of(scores: Scores, dataset: str) -> Scores:
+    if dataset == ALL:
+        return scores
+    return {key: score for key, score in scores.items() if dataset_of(key) == dataset}
+
+
+def verdict(claim: ClaimSection, evidence: Evidence) -> dict[str, Any]:
+    """A claim and what became of it; open, with the reason, where there is nothing to judge by."""
+    told = {"name": claim.name, "relation": claim.relation, "mode": claim.mode}
+    told |= {"dataset": claim.dataset}
+    told |= {side: getattr(claim, side).model_dump() for side in ("better", "than")}
+    try:
+        better, than = (evidence.series(s, claim.mode, claim.dataset) for s in _sides(claim))
+        if claim.better.method or claim.than.method:
+            better, than = _common(better, than)
+        return told | compare(claim.name, title(claim.better), title(claim.than),
+                              better, than, claim.relation)  # fmt: skip
+    except (ConfigError, ValueError) as error:
+        unknown = {"difference": None, "low": None, "high": None, "seeds": [], "per_seed": []}
+        return told | unknown | {"reproduced": "open", "words": f"Not judged: {error}"}
+
+
+def _sides(claim: ClaimSection) -> tuple[Side, Side]:
+    return claim.better, claim.than
+
+
+def compare(
+    name: str,
+    better_name: str,
+    than_name: str,
+    better: claims.Series,
+    than: claims.Series,
+    relation: claims.Relation = "above",
+) -> dict[str, Any]:
+    """The verdict on one difference, as it is written. Raises ValueError as `claims.judge`."""
+    return asdict(claims.judge(claims.Claim(name, better_name, than_name, relation), better, than))
+
+
+def _common(better: claims.Series, than: claims.Series) -> tuple[claims.Series, claims.Series]:
+    """The questions that every seed of both sides has: a verification may stop at `limit`."""
+    every: Sequence[Any] = [*better.values(), *than.values()]
+    shared = set.intersection(*map(set, every)) if every else set()
+
+    def cut(series: claims.Series) -> claims.Series:
+        return {seed: {k: v for k, v in s.items() if k in shared} for seed, s in series.items()}
+
+    return cut(better), cut(than)
+
+
+def title(side: Side) -> str:
+    """What a side is called: `both + DPO (weighted of 8)`."""
+    words = [side.mode] if side.mode else []
+    if side.method:
+        words.append(side.method + (f" of {side.n}" if side.n else ""))
+    return f"{side.setting} ({', '.join(words)})" if words else side.setting

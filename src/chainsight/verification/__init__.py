@@ -1,0 +1,1 @@
+"""`chainsight verify`: what choosing among many answers by the model's own reward is worth."""

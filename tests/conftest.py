@@ -19,6 +19,12 @@ CHAT = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--if-possible", action="store_true", help="skip, loudly, what this machine cannot show"
+    )
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _callers_name_without_the_whole_stack() -> Iterator[None]:
     """At each setting of a task kfp asks `inspect.stack()` for one name, which below pytest, with

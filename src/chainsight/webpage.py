@@ -53,7 +53,7 @@ td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
 .card { border: 1px solid var(--line); border-radius: 8px; padding: 16px; margin: 14px 0;
   background: var(--card); display: grid; grid-template-columns: minmax(150px, 260px) 1fr;
   gap: 18px; }
-.card img { width: 100%; border-radius: 4px; background: #fff; }
+img { height: auto; } .card img { width: 100%; border-radius: 4px; background: #fff; }
 img.tiny { image-rendering: pixelated; }
 .question { font-weight: 600; white-space: pre-wrap; overflow-wrap: anywhere; }
 .said { border-top: 1px solid var(--line); padding: 8px 0 2px; font-size: 14px; }
@@ -142,11 +142,11 @@ def _chapters(sections: Sequence[str]) -> tuple[list[str], str]:
 
 
 CONTROLS = {n: "\N{REPLACEMENT CHARACTER}" for n in (*range(32), 127) if chr(n) not in "\n\t"}
+"""What HTML has no place for: NUL and other control characters."""
 
 
 def text(said: str) -> str:
-    """Whatever a person or a model wrote, to stand in the page: escaped, without what HTML has no
-    place for (NUL and other control characters)."""
+    """Whatever a person or a model wrote, to stand in the page: escaped, without `CONTROLS`."""
     return escape(said.replace("\r\n", "\n").replace("\r", "\n").translate(CONTROLS))
 
 
@@ -179,7 +179,7 @@ def table(
 def tiles(figures: Iterable[tuple[str, str]]) -> str:
     """Figures and what they are, as plain text."""
     inner = "".join(
-        f'<div class="tile"><b>{escape(figure)}</b><span>{escape(what)}</span></div>'
+        f'<div class="tile"><b>{text(figure)}</b><span>{text(what)}</span></div>'
         for figure, what in figures
     )
     return f'<div class="tiles">{inner}</div>'
@@ -195,6 +195,6 @@ def traced(name: str, value: float, shown: str, source: str) -> str:
         source: artifact, column and rows that it is of.
     """
     return (
-        f'<data value="{value!r}" data-figure="{escape(name)}" title="{escape(source)}">'
-        f"{escape(shown)}</data>"
+        f'<data value="{value!r}" data-figure="{text(name)}" title="{text(source)}">'
+        f"{text(shown)}</data>"
     )

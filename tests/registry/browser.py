@@ -1,16 +1,12 @@
 """MLflow's pages in a headless chromium, used as a person uses them."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
-from PIL import Image
+import chromium
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -19,17 +15,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 WAIT_SECONDS = 30
 WIDTH, HEIGHT = 1360, 1000
-MISSING = (
-    "chromium and its driver are not on this machine, and MLflow's pages are proved in them: "
-    "apt-get install chromium chromium-driver, then run again"
-)
 _ASSISTANT = "[data-component-id='mlflow.assistant.chat_panel.close']"
 _EDIT_ALIASES = "[data-component-id*='modelversionviewaliaseditor']"
 _SAVE_ALIASES = "[data-component-id='mlflow.edit-aliases-modal.save-button']"
-
-
-def installed() -> bool:
-    return all(shutil.which(name) for name in ("chromium", "chromedriver"))
 
 
 class Pages:
@@ -85,9 +73,7 @@ class Pages:
 
     def picture(self, path: Path) -> None:
         """Save what is to be seen, in few colours: text stays legible, the file small."""
-        image = Image.open(BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.quantize(128).save(path, optimize=True)
+        chromium.save(self.driver.get_screenshot_as_png(), path)
 
     def _close_assistant(self) -> None:
         for button in self.driver.find_elements(By.CSS_SELECTOR, _ASSISTANT):
@@ -104,21 +90,6 @@ class Pages:
 @contextmanager
 def opened(url: str, hosts: tuple[str, ...]) -> Iterator[Pages]:
     """A browser to which `hosts` are names of this machine."""
-    options = Options()
-    options.binary_location = str(shutil.which("chromium"))
     names = ",".join(f"MAP {host} 127.0.0.1" for host in hosts)
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",  # root has none, and everything here is our own
-        "--disable-dev-shm-usage",
-        "--disable-gpu",
-        "--no-proxy-server",
-        f"--window-size={WIDTH},{HEIGHT}",
-        f"--host-resolver-rules={names}",
-    ):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    try:
+    with chromium.launched(WIDTH, HEIGHT, f"--host-resolver-rules={names}") as driver:
         yield Pages(driver, url)
-    finally:
-        driver.quit()

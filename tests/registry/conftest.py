@@ -9,12 +9,6 @@ from desk import Desk
 from stack import Stack, running
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--if-possible", action="store_true", help="skip, loudly, what this machine cannot show"
-    )
-
-
 @pytest.fixture(scope="session")
 def stack(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest

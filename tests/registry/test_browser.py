@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import browser
+import chromium
 import pytest
 from desk import Desk
 from processes import until
@@ -21,10 +22,10 @@ NOTICED_SECONDS = 60
 @pytest.fixture
 def pages(stack: Stack, request: pytest.FixtureRequest) -> Iterator[browser.Pages]:
     """The promoter's browser, at the address that people outside of the cluster use."""
-    if not browser.installed():
+    if not chromium.installed():
         if not request.config.getoption("--if-possible", default=False):
-            pytest.exit(browser.MISSING, returncode=1)
-        pytest.skip(f"NOTHING OF THE PAGES WAS SHOWN HERE: {browser.MISSING}")
+            pytest.exit(chromium.MISSING, returncode=1)
+        pytest.skip(f"NOTHING OF THE PAGES WAS SHOWN HERE: {chromium.MISSING}")
     url = f"http://{EXTERNAL}:{stack.mlflow.port}"
     with browser.opened(url, (EXTERNAL, SERVICE, "elsewhere.example.com")) as found:
         found.log_in("promoter", PASSWORDS["promoter"])

@@ -3,11 +3,13 @@
 import json
 import random
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from chainsight import records
+from chainsight.config import PairSection
 from chainsight.demo import bars
 from chainsight.records import (
     Candidate,
@@ -21,26 +23,19 @@ from chainsight.records import (
 from chainsight.report import StageResult
 from chainsight.scoring import aggregate, summarize
 from chainsight.stages import STAGES
+from chainsight.stages.pair import Tally, judge
 
 NUM_EXAMPLES, NUM_TESTS, NUM_CANDIDATES = 24, 40, 8
 ACCURACY = {"base": (0.3, 0.25), "policy": (0.45, 0.75), "aligned": (0.5, 0.8)}
 METRICS: dict[str, dict[str, float]] = {
     "prepare": {"num_examples": NUM_EXAMPLES, "num_benchmark_examples": NUM_TESTS},
-    "distill": {"num_kept": NUM_EXAMPLES - 2, "num_mismatch": 2, "cost_usd": 1.25},
+    "distill": {"num_kept": NUM_EXAMPLES - 2, "num_mismatch": 2, "cost_usd": 0.05 * NUM_EXAMPLES},
     "sft": {"num_direct": NUM_EXAMPLES, "num_cot": NUM_EXAMPLES - 3, "num_too_long": 1},
     "sample": {"num_questions": NUM_EXAMPLES, "num_candidates": NUM_EXAMPLES * NUM_CANDIDATES},
-    "pair": {
-        "num_questions": NUM_EXAMPLES,
-        "num_too_hard": 4,
-        "num_too_easy": 6,
-        "num_in_band_unpaired": 1,
-        "num_paired": 13,
-        "num_unpaired": 11,
-    },
-    "dpo": {"num_pairs": 13},
     "evaluate": {"num_predictions": NUM_TESTS * 6},
     "register": {"passed": 1.0},
 }
+SETTINGS = {"pair": {"min_accuracy": 0.25, "max_accuracy": 0.85}, "dpo": {"max_words": 6}}
 SECONDS = dict(zip(STAGES, (2.1, 31.0, 241.5, 88.0, 0.4, 75.2, 52.9, 3.3), strict=True))
 
 
@@ -82,18 +77,28 @@ def _rationales(examples: list[Example], folder: Path) -> None:
     records.write(folder / "rejected.parquet", (r for r in rows if r.reason), Rationale)
 
 
-def _candidates(examples: list[Example], folder: Path, rng: random.Random) -> None:
+def _candidates(examples: list[Example], folder: Path, rng: random.Random) -> list[Candidate]:
     rows = []
     for example in examples:
         ease = rng.random()
         for index in range(NUM_CANDIDATES):
             right = rng.random() < ease
             answer = example.references[0] if right else "no bar"
-            text = f"The listing says so.\n\n### Answer: {answer}"
+            text = f"The listing of try {index % 6} says so.\n\n### Answer: {answer}"
             rows.append(
                 Candidate(example.id, index, text, answer, "marker", float(right), 12, -3.5)
             )
     records.write(folder / "candidates.parquet", rows, Candidate)
+    return rows
+
+
+def _pairs(candidates: list[Candidate], folder: Path) -> dict[str, float]:
+    tally = Tally(PairSection())
+    pairs = []
+    for _, question in groupby(candidates, key=lambda row: row.example_id):
+        pairs += tally.add(judge(list(question), tally.config, None, 0)).pairs
+    records.write(folder / "pairs.parquet", pairs, Pair)
+    return tally.metrics()
 
 
 def _predictions(tests: list[Example], rng: random.Random) -> list[Prediction]:
@@ -143,9 +148,9 @@ def make_run(root: Path) -> dict[str, StageResult]:
     records.write(folders["examples"] / "quarantine.parquet", bad, Quarantined)
     records.write(folders["benchmarks"] / "benchmarks.parquet", tests, Example)
     _rationales(examples, folders["rationales"])
-    _candidates(examples, folders["candidates"], rng)
-    pairs = [Pair(e.id, "right", "wrong", 0, 1) for e in examples[:13]]
-    records.write(folders["pairs"] / "pairs.parquet", pairs, Pair)
+    candidates = _candidates(examples, folders["candidates"], rng)
+    paired = _pairs(candidates, folders["pairs"])
+    metrics = METRICS | {"pair": paired, "dpo": {"num_pairs": paired["num_pairs"]}}
     _history(folders["policy"], rewards=False)
     _history(folders["aligned"], rewards=True)
     predictions = _predictions(tests, rng)
@@ -164,11 +169,12 @@ def make_run(root: Path) -> dict[str, StageResult]:
     return {
         name: StageResult(
             name=name,
-            metrics=METRICS[name],
+            metrics=metrics[name],
             seconds=SECONDS[name],
             reused=name == "prepare",
             folders={kind: folders[kind] for kind in stage.outputs},
-            config={"min_accuracy": 0.25, "max_accuracy": 0.85} if name == "pair" else {},
+            config=SETTINGS.get(name, {}),
+            model={"base": "builtin:tiny"},
         )
         for name, stage in STAGES.items()
     }

@@ -128,7 +128,7 @@ def test_the_page_has_the_section_of_a_run_that_stopped_there(rerun: Callable[[]
     run = rerun()
     folder = plant(run, each_reason(), stopped="no money")
     page = build(collect("demo", {"prepare": run["prepare"]}, stopped=folder))
-    assert f"<h2>{distillation.TITLE}</h2>" in page
+    assert f">{distillation.TITLE}</h2>" in page
     assert ".fate" in page
 
 
@@ -141,7 +141,7 @@ def test_what_a_distillation_that_stopped_has_paid_is_in_the_cost_of_the_run(
     paid = sum(told[fate]["cost_usd"] for fate in FATES)
     data = collect("demo", {"prepare": run["prepare"]}, stopped=folder)
     assert summary(data)["total_cost_usd"] == pytest.approx(paid) != 0.0
-    assert f"<b>${paid:,.2f}</b><span>cost of the teacher" in build(data)
+    assert f">${paid:,.2f}</data> for the teacher" in build(data)
     assert "distill, so far" in build(data)
 
 

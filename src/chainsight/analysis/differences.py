@@ -54,6 +54,12 @@ class Difference:
     num_lost: int
     p_value: float
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether interval and test agree that there is one, as the gate asks."""
+        clear = self.gain.low > 0 or self.gain.high < 0
+        return clear and self.p_value <= paired.level(LEVEL)
+
 
 def pairs(models: Sequence[str]) -> list[tuple[str, str]]:
     """Which models are compared, better first: neighbours in the order of training, the last with

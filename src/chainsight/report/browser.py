@@ -10,12 +10,10 @@ from chainsight.webpage import table, text, traced
 
 MODES = {"direct": "direct", "cot": "reasoned"}
 STYLE = """
-.filters { display: grid; grid-template-columns: repeat(auto-fill, minmax(168px, 1fr));
+.filters { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr));
   gap: 8px 12px; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   padding: 12px 14px; }
-.filters label { font-size: 13px; color: var(--faint); } .filters fieldset { border: 0; margin: 0;
-  padding: 0; grid-column: 1 / -1; display: grid; gap: inherit;
-  grid-template-columns: inherit; } .filters legend { font-size: 13px; padding: 0; }
+.filters label { font-size: 13px; color: var(--faint); }
 .filters input, .filters select { display: block; width: 100%; margin-top: 2px; }
 input, select, button { font: inherit; font-size: 14px; color: var(--text); padding: 5px 8px;
   background: var(--back); border: 1px solid var(--faint); border-radius: 6px; }
@@ -33,8 +31,8 @@ button { cursor: pointer; } button:disabled { opacity: 0.55; cursor: default; }
 .sample h3 { font-size: 13px; font-weight: 400; } .sample h3 a { color: inherit; }
 .sample:focus { outline: 3px solid var(--link); outline-offset: 6px; border-radius: 3px; }
 .kind { border: 1px solid var(--line); border-radius: 9px; padding: 0 8px; font-size: 12px; }
-.sample table { table-layout: fixed; font-size: 14px; } .sample th { width: 84px; }
-.sample th.cot { width: auto; } .sample th.direct { width: 27%; }
+.sample table { table-layout: fixed; font-size: 14px; } .sample .who { width: 84px; }
+.sample .direct { width: 27%; }
 .references { margin: 4px 0; } .how { color: var(--faint); font-size: 13px; }
 @media (max-width: 640px) { .sheet { grid-template-columns: minmax(0, 1fr); }
   .sheet > div:first-child { position: static; max-width: 260px; } .pager { position: static; } }
@@ -49,6 +47,7 @@ def section(samples: Samples | None) -> str:
         "<h2>Samples</h2>"
         f"{_chosen(samples)}{_filters(samples)}"
         '<div class="pager" id="pager" hidden><p id="count" role="status" aria-live="polite"></p>'
+        '<button type="reset" form="filters">Clear filters</button>'
         '<button type="button" id="previous">Previous 10</button>'
         '<button type="button" id="next">Next 10</button></div>'
         f'<div id="samples-list">{"".join(_sheet(sheet) for sheet in samples.sheets)}</div>'
@@ -68,11 +67,12 @@ def _chosen(samples: Samples) -> str:
         ]
         for kind, (number, own) in counts.items()
     ]
-    how = "all of them" if shown == every else "the same number of each kind and benchmark"
+    how = "all of them"
+    if shown < every:
+        how = "of each kind and benchmark as many, as far as there are, from all over the file"
     return (
-        f"<p>{shown:,} of {every:,} held-out questions: {how}"
-        f"{', spread over the file where there are more' if shown < every else ''}. Kinds go by "
-        f"{text(after)}'s reasoned answers, against {text(before)}'s.</p>"
+        f"<p>{shown:,} of {every:,} held-out questions: {how}. Kinds go by {text(after)}'s "
+        f"reasoned answers, against {text(before)}'s.</p>"
         "<details><summary>How many of each kind</summary>"
         f"{table(['kind', 'questions', 'shown'], rows, (1, 2), 'Questions by kind')}</details>"
     )
@@ -100,12 +100,9 @@ def _filters(samples: Samples) -> str:
         _select("mode", "Mode", [(mode, MODES[mode]) for mode in modes]),
         _select("verdict", "Verdict", [("1", "right"), ("0", "wrong")]),
         _select("status", "Answer status", [(s, s.replace("_", " ")) for s in statuses]),
-        "<fieldset><legend>Flips between two answers</legend>",
-        _select("from", "From", voices, before),
-        _select("to", "To", voices, after),
+        _select("from", "Flips from", voices, before),
+        _select("to", "Flips to", voices, after),
         _select("flip", "Flip", FLIPS),
-        "</fieldset>",
-        '<button type="reset">Clear filters</button>',
     )
     return (
         '<form class="filters" id="filters" role="search" aria-label="Filter samples" hidden>'
@@ -177,7 +174,8 @@ def _voices(sample: Sample) -> str:
         + "</tr>"
         for model in models
     )
-    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    top = f'<tr><td class="who"></td>{head}</tr>'
+    return f"<table><thead>{top}</thead><tbody>{rows}</tbody></table>"
 
 
 def _voice(voice: Voice | None) -> str:

@@ -59,7 +59,7 @@ def _differences(found: Sequence[Difference]) -> str:
         '<p class="faint">Paired by question; intervals by bootstrap over the questions. They say '
         "what other questions would have given, not what another training would: for that, train "
         "with several seeds (<code>chainsight ablate</code>). p: two-sided chance of such a "
-        "difference where there is none. Open: the interval holds zero.</p>"
+        "difference where there is none. Open: the interval holds zero, or p is above 0.05.</p>"
         + table([*head, "won / lost", "p", "reading"], rows, (3, 4, 6, 7), "Differences")
     )
 
@@ -79,7 +79,7 @@ def _difference(one: Difference, scale: Scale) -> list[str]:
         strip(one.gain, scale),
         f"{one.num_won:,} / {one.num_lost:,}",
         chance(one.p_value),
-        reading(one.gain, one.gain.low > 0 or one.gain.high < 0),
+        reading(one.gain, one.is_sure),
     ]
 
 

@@ -12,14 +12,13 @@ from typing import Any
 
 from chainsight import __version__, records
 from chainsight.config import PromptStyle
-from chainsight.records import MODES, Score
+from chainsight.records import Score
 from chainsight.report.answers import Answers, collect_answers
-from chainsight.report.changes import Change, changes
 from chainsight.report.evidence import Evidence, collect_evidence
 from chainsight.report.exercises import Exercises, Rules, choose_exercises, verdicts
 from chainsight.report.flow import Flow, flows
-from chainsight.report.samples import Samples, choose_samples, ends
-from chainsight.report.sizes import Sizes, datasets, scores_by_voice, sizes
+from chainsight.report.samples import Samples, choose_samples
+from chainsight.report.sizes import Sizes, sizes
 from chainsight.stages import STAGES
 
 LIBRARIES = ("torch", "transformers", "trl", "mlflow", "kfp")
@@ -63,8 +62,6 @@ class ReportData:
     """Share of right candidates, one value a sampled question."""
     num_candidates: int = 0
     """Most candidates that a question has."""
-    changes: tuple[Change, ...] = ()
-    """Of the model at the end against the one before and the base, in each mode."""
     sizes: Sizes = field(default_factory=Sizes)
     samples: Samples | None = None
     """Held-out questions."""
@@ -134,7 +131,6 @@ def collect(
         flows=flows({n: stage.metrics for n, stage in ordered.items()}, folders),
         accuracies=tuple(sum(right) / len(right) for right in rights.values()),
         num_candidates=max(map(len, rights.values()), default=0),
-        changes=_changes(folders),
         sizes=sizes(folders),
         samples=choose_samples(folders),
         exercises=choose_exercises(folders, rights, rules),
@@ -179,17 +175,6 @@ def _history(folder: Path) -> tuple[Mapping[str, float], ...]:
     if not path.is_file():
         return ()
     return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-
-
-def _changes(folders: Mapping[str, Path]) -> tuple[Change, ...]:
-    """Base and the model before against the one after."""
-    scores = scores_by_voice(folders)
-    models = list(dict.fromkeys(model for model, _ in scores))
-    if len(models) < 2:
-        return ()
-    before, after = ends(models)
-    others = dict.fromkeys(name for name in ("base", before) if name in models and name != after)
-    return changes(scores, [(after, other) for other in others], MODES, datasets(folders))
 
 
 def _section(stages: Mapping[str, StageResult], name: str) -> Mapping[str, Any]:

@@ -4,7 +4,6 @@ Whatever a teacher or a data set wrote is escaped.
 """
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from chainsight.inventory.figures import number, share
@@ -12,7 +11,7 @@ from chainsight.inventory.marks import measure
 from chainsight.quality.reasons import REASONS, UNANSWERED
 from chainsight.report import parts
 from chainsight.report.answers import Answers, SetAside
-from chainsight.webpage import table, tiles
+from chainsight.webpage import table, text, tiles
 
 COLOURS = ("#d9705a", "#e0a526", "#8e63c7", "#3b82d6", "#d16ba5", "#7a9a3a", "#96603a", "#3f4f8f")
 """Of the reasons, the most frequent first; further ones are grey."""
@@ -66,7 +65,7 @@ def _stopped(told: Told) -> str:
     asked = told["all"]["num_examples"]
     below = f"Below are the {number(asked)} questions that have an answer; " if asked else ""
     return (
-        f'<div class="banner bad"><b>distill stopped.</b> {escape(told["stopped"])}<br>{below}'
+        f'<div class="banner bad"><b>distill stopped.</b> {text(told["stopped"])}<br>{below}'
         f"{number(told['num_open'])} have none yet.</div>"
     )
 
@@ -111,12 +110,12 @@ def _fates(told: Told, colours: Mapping[str, str]) -> str:
         groups = {"all": told["all"], **groups}
     rows = [
         [
-            "<b>all</b>" if name == "all" else escape(name),
+            "<b>all</b>" if name == "all" else text(name),
             _bar(group, colours),
             number(group["num_examples"]),
             number(group["num_kept"]),
             share(group["num_kept"], group["num_examples"]),
-            escape(", ".join(f"{number(n)} {_words(r)}" for r, n in _ranked(group))) or "-",
+            text(", ".join(f"{number(n)} {_words(r)}" for r, n in _ranked(group))) or "-",
         ]
         for name, group in groups.items()
     ]
@@ -157,7 +156,7 @@ def _reasons(answers: Answers, colours: Mapping[str, str]) -> str:
         summary = (
             f'<i class="dot rest" style="background:{colours.get(reason, "")}"></i>'
             f"<b>{_words(reason)}</b>: {_told(reason, every)}. "
-            f'<span class="faint">{escape(REASONS[reason])}</span>'
+            f'<span class="faint">{text(REASONS[reason])}</span>'
         )
         cards = "".join(_card(one) for one in answers.shown.get(reason, ()))
         blocks.append(f'<details class="why"><summary>{summary}</summary>{cards}</details>')
@@ -179,11 +178,11 @@ def _told(reason: str, every: Told) -> str:
 def _card(one: SetAside) -> str:
     row, example = one.row, one.example
     shown = parts.images([one.picture] if one.picture else [], row.example_id)
-    said = escape(row.text or row.detail) or "(nothing)"
+    said = text(row.text or row.detail) or "(nothing)"
     return (
-        f'<div class="card"><div>{shown}<p class="faint">{escape(row.example_id)}</p></div><div>'
+        f'<div class="card"><div>{shown}<p class="faint">{text(row.example_id)}</p></div><div>'
         f"{parts.question(example.question, example.choices or ())}"
-        f"<p>annotated: <b>{escape(' | '.join(example.references))}</b></p>"
+        f"<p>annotated: <b>{text(' | '.join(example.references))}</b></p>"
         f'<div class="said"><div class="text">{said}</div><p class="bad">{_why(one)}</p></div>'
         "</div></div>"
     )
@@ -208,7 +207,7 @@ def _why(one: SetAside) -> str:
     told = f" ({row.detail})" if row.detail and row.text else ""
     again = "; asked again, and the next answer stands for it" if row.superseded else ""
     paid = f" · {_usd(row.cost_usd)}, {number(row.completion_tokens)} tokens"
-    return escape(words + told + again + (paid if row.completion_tokens else ""))
+    return text(words + told + again + (paid if row.completion_tokens else ""))
 
 
 # --- what it cost -----------------------------------------------------------------------------
@@ -333,7 +332,7 @@ def _would(told: Told) -> str:
     every = told["all"]
     right = every["measured"]["num_answers"]
     rows = [
-        [f"<code>{escape(name)}</code>", number(count), share(count, right)]
+        [f"<code>{text(name)}</code>", number(count), share(count, right)]
         for name, count in every["would_drop"].items()
         if count
     ]
@@ -342,6 +341,6 @@ def _would(told: Told) -> str:
     now = ", ".join(f"{name}: {value}" for name, value in told["settings"]["filter"].items())
     return (
         "<details><summary>What a filter would set aside of them</summary>"
-        f'<p class="faint">distill.filter was {escape(now)}.</p>'
+        f'<p class="faint">distill.filter was {text(now)}.</p>'
         f"{table(['distill.filter', 'answers', 'share'], rows, (1, 2))}</details>"
     )

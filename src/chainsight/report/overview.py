@@ -1,13 +1,14 @@
 """The first screen: what was run, what came out, whether it is significant, what it cost."""
 
 from collections.abc import Iterable, Mapping
-from html import escape
 
+from chainsight.analysis.differences import Difference
 from chainsight.records import MODES, Score
 from chainsight.report import parts
-from chainsight.report.changes import Change, interval
 from chainsight.report.data import ReportData
 from chainsight.report.parts import MODE_TITLES, duration
+from chainsight.report.samples import ends
+from chainsight.report.wilson import interval
 from chainsight.scoring import ALL, headline
 from chainsight.webpage import text, traced
 
@@ -52,34 +53,47 @@ def _partial(data: ReportData) -> str:
 # --- what came out ----------------------------------------------------------------------------
 
 
+def told(data: ReportData) -> list[Difference]:
+    """The gains of the model at the end over the base and over the one before, over all data."""
+    if not data.evidence or not data.scores:
+        return []
+    found = headline(data.scores)
+    before, after = ends(list(dict.fromkeys(model for model, _ in found)))
+    return [
+        one
+        for than in dict.fromkeys(("base", before))
+        for one in data.evidence.differences
+        if (one.better, one.than) == (after, than)
+        and one.dataset in {ALL, found[after, one.mode].dataset}
+    ]
+
+
 def _lead(data: ReportData) -> str:
     """The result in a sentence or two."""
-    found = headline(data.scores)
-    told = [one for one in data.changes if one.mode == data.changes[-1].mode]
-    if not told:
+    gains = told(data)
+    mode = "cot" if any(one.mode == "cot" for one in gains) else "direct"
+    own = [one for one in gains if one.mode == mode]
+    if not own:
         return ""
-    first = told[0]
-    value = 100 * found[first.model, first.mode].value
-    how = "reasoning" if first.mode == "cot" else "answering directly"
-    gains = "; ".join(
-        f"<b>{parts.points(one.gain)} points</b> against {text(one.other)}, {_word(one)}"
-        for one in told
+    first = own[0]
+    value = 100 * headline(data.scores)[first.better, mode].value
+    how = "reasoning" if mode == "cot" else "answering directly"
+    said = "; ".join(
+        f"<b>{parts.points(one.gain.value)} points</b> against {text(one.than)}, {_word(one)}"
+        for one in own
     )
     return (
-        f'<p class="lead">{text(first.model)} answers {value:.1f} % of {first.num_examples:,} '
-        f"held-out questions right when {how}: {gains}.</p>"
+        f'<p class="lead">{text(first.better)} answers {value:.1f} % of {first.num_questions:,} '
+        f"held-out questions right when {how}: {said}.</p>"
     )
 
 
-WORDS = {
-    "gain": '<span class="good">▲ significant</span>',
-    "loss": '<span class="bad">▼ significant loss</span>',
-    "not significant": '<span class="faint">not significant</span>',
-}
-
-
-def _word(one: Change) -> str:
-    return WORDS[one.words]
+def _word(one: Difference) -> str:
+    if not one.is_sure:
+        return '<span class="faint">not significant</span>'
+    if one.gain.value > 0:
+        return '<span class="good">▲ significant</span>'
+    return '<span class="bad">▼ significant loss</span>'
 
 
 def _results(data: ReportData) -> str:
@@ -88,7 +102,8 @@ def _results(data: ReportData) -> str:
     if not found:
         return ""
     models = list(dict.fromkeys(model for model, _ in found))
-    against = list(dict.fromkeys((one.model, one.other) for one in data.changes))
+    gains = told(data)
+    against = list(dict.fromkeys((one.better, one.than) for one in gains))
     head = "".join(
         f'<th scope="col">{text(model)}<small>{STAGE_OF.get(model, "")}</small></th>'
         for model in models
@@ -96,7 +111,7 @@ def _results(data: ReportData) -> str:
         f'<th scope="col">{text(ours)} over {text(theirs)}<small>gain, points</small></th>'
         for ours, theirs in against
     )
-    changed = {(one.model, one.other, one.mode): one for one in data.changes}
+    changed = {(one.better, one.than, one.mode): one for one in gains}
     rows = "".join(
         f'<tr><th scope="row">{MODE_TITLES[mode]}</th>'
         + "".join(_accuracy(found.get((model, mode))) for model in models)
@@ -131,18 +146,18 @@ def _accuracy(score: Score | None) -> str:
     )
 
 
-def _change(one: Change | None) -> str:
+def _change(one: Difference | None) -> str:
     if one is None:
         return "<td>-</td>"
-    name = f"{one.model}-{one.other}/{one.mode}"
+    name = f"{one.better}-{one.than}/{one.mode}"
     source = (
-        f"predictions.parquet: score of {one.model} less that of {one.other}, by example_id, "
+        f"predictions.parquet: score of {one.better} less that of {one.than}, by example_id, "
         f"mode {one.mode}"
     )
-    gain = traced(f"gain/{name}", one.gain, parts.points(one.gain), f"{source}: mean")
+    gain = traced(f"gain/{name}", one.gain.value, parts.points(one.gain.value), f"{source}: mean")
     low, high = (
         traced(f"gain_{end}/{name}", value, parts.points(value), f"{source}: bootstrap")
-        for end, value in (("low", one.low), ("high", one.high))
+        for end, value in (("low", one.gain.low), ("high", one.gain.high))
     )
     p = traced(f"p/{name}", one.p_value, parts.chance(one.p_value), f"{source}: paired test")
     won = traced(f"won/{name}", one.num_won, f"{one.num_won:,}", f"{source}: above 0")
@@ -176,7 +191,7 @@ def _counted(kind: str, datasets: Mapping[str, int], what: str) -> str:
     each = _listed(f"{name} {count:,}" if len(datasets) > 1 else name
                    for name, count in datasets.items())  # fmt: skip
     shown = traced(f"num/{kind}", total, f"{total:,}", f"{kind}.parquet: number of rows")
-    return f"{shown} {what}: {escape(each)}"
+    return f"{shown} {what}: {text(each)}"
 
 
 def _listed(names: Iterable[str], count: int = 4) -> str:

@@ -145,13 +145,13 @@
   addEventListener("popstate", () => follow(location.hash || "#main"));
 
   if (form) {
+    const changed = () => { filter(); remember(filters()); };
     let timer;
     form.addEventListener("input", (event) => {
       clearTimeout(timer);
-      const changed = () => { filter(); remember(filters()); };
       if (event.target.name === "text") timer = setTimeout(changed, 150);
-      else changed();
     });
+    form.addEventListener("change", changed);
     form.addEventListener("reset", () => setTimeout(() => { filter(); remember("#samples"); }));
     form.addEventListener("submit", (event) => event.preventDefault());
     one("#previous").addEventListener("click", () => turn(start - PAGE));

@@ -1,7 +1,6 @@
 """The page itself. Whatever a model or a data set wrote is escaped."""
 
 from collections.abc import Sequence
-from html import escape
 from importlib.resources import files
 
 from chainsight import prompts
@@ -11,7 +10,7 @@ from chainsight.report import browser, comparisons, distillation, overview, pair
 from chainsight.report.data import ReportData, StageResult
 from chainsight.report.parts import MODE_TITLES, duration
 from chainsight.scoring import ALL, is_forgiving
-from chainsight.webpage import document, table
+from chainsight.webpage import document, table, text
 
 LENIENT = "commas in numbers, units and the like forgiven; no other figure is made of it"
 
@@ -67,8 +66,8 @@ def _scores(data: ReportData) -> str:
             dot = f'<span class="dot" style="background:{plots.colour(model, models)}"></span>'
             rows.append(
                 [
-                    escape("all (mean)" if dataset == ALL else dataset),
-                    dot + escape(model),
+                    text("all (mean)" if dataset == ALL else dataset),
+                    dot + text(model),
                     *(_percent(score) for score in own),
                     *([_lenient(own, data.scores)] if forgiving else []),
                     f"{first.num_examples:,}",
@@ -82,7 +81,7 @@ def _scores(data: ReportData) -> str:
         note = f" Lenient ({' / '.join(modes)}): {LENIENT}."
     head = ["benchmark", "model", *titles, "questions", f"how {modes[-1]} answers were found"]
     count = len(titles)
-    fingerprint = escape(data.fingerprint[:16])
+    fingerprint = text(data.fingerprint[:16])
     return (
         "<h2>Accuracy on held-out questions</h2>"
         f'<p class="faint">Greedy decoding; ± one standard error. Benchmark fingerprint '
@@ -111,7 +110,7 @@ def _statuses(score: Score | None) -> str:
     if score is None:
         return "-"
     ranked = sorted(score.status_rates.items(), key=lambda item: -item[1])
-    return escape(", ".join(f"{name.replace('_', ' ')} {100 * r:.0f} %" for name, r in ranked))
+    return text(", ".join(f"{name.replace('_', ' ')} {100 * r:.0f} %" for name, r in ranked))
 
 
 def _curves(data: ReportData) -> str:
@@ -134,10 +133,10 @@ def _flow(data: ReportData) -> str:
     rows = [
         [
             row.stage,
-            escape(f"{row.what} → {row.became}"),
+            text(f"{row.what} → {row.became}"),
             f"{row.entered:,}",
             f"{row.left:,}",
-            escape("; ".join(f"{count:,} {reason}" for reason, count in row.lost)) or "-",
+            text("; ".join(f"{count:,} {reason}" for reason, count in row.lost)) or "-",
         ]
         for row in data.flows
     ]
@@ -191,16 +190,16 @@ def _prompts(name: PromptStyle) -> str:
     """The words of evaluation; single datasets may have their own (docs/prompts.md)."""
     style = prompts.STYLES[name]
     asked = [
-        [escape(mode), f"{choices} choices", escape(text) or "(nothing)"]
+        [text(mode), f"{choices} choices", text(words) or "(nothing)"]
         for mode, wording in (("direct", style.direct), ("cot", style.cot))
-        for choices, text in (("without", wording.open), ("with", wording.letter))
+        for choices, words in (("without", wording.open), ("with", wording.letter))
     ]
     system = style.cot_system
-    teacher = escape(prompts.TEACHER_SYSTEM)
+    teacher = text(prompts.TEACHER_SYSTEM)
     return (
         "<h2>Prompts</h2><p>Student, system:</p>"
-        f"<pre>{escape(prompts.SYSTEM)}</pre>"
-        + (f"<p>For a reason:</p><pre>{escape(system)}</pre>" if system != prompts.SYSTEM else "")
+        f"<pre>{text(prompts.SYSTEM)}</pre>"
+        + (f"<p>For a reason:</p><pre>{text(system)}</pre>" if system != prompts.SYSTEM else "")
         + "<p>Student, after the question:</p>"
         + table(["mode", "question", "words"], asked)
         + f"<p>Teacher, system:</p><pre>{teacher}</pre>"
@@ -208,12 +207,12 @@ def _prompts(name: PromptStyle) -> str:
 
 
 def _metrics(data: ReportData) -> str:
-    versions = " · ".join(f"{escape(k)} {escape(v)}" for k, v in data.versions.items())
+    versions = " · ".join(f"{text(k)} {text(v)}" for k, v in data.versions.items())
     blocks = "".join(_stage_metrics(stage) for stage in data.stages.values())
     return f'<h2>All figures</h2><p class="faint">{versions}</p>{blocks}' if blocks else ""
 
 
 def _stage_metrics(stage: StageResult) -> str:
-    rows = [[escape(name), f"{value:,.6g}"] for name, value in sorted(stage.metrics.items())]
-    inner = table(["figure", "value"], rows, (1,), f"Figures of {escape(stage.name)}")
-    return f"<details><summary>{escape(stage.name)}</summary>{inner}</details>"
+    rows = [[text(name), f"{value:,.6g}"] for name, value in sorted(stage.metrics.items())]
+    inner = table(["figure", "value"], rows, (1,), f"Figures of {text(stage.name)}")
+    return f"<details><summary>{text(stage.name)}</summary>{inner}</details>"

@@ -51,8 +51,8 @@ def _settings(rules: Rules) -> str:
     said = "The policy answered training questions several times."
     if rules.band:
         said += (
-            f" Those that it answers right in {rules.band[0]:g} to {rules.band[1]:g} of its tries "
-            "give pairs of a right and a wrong chain, both ending in the marker."
+            f" Those that it answers right {100 * rules.band[0]:g} to {100 * rules.band[1]:g} % "
+            "of the time give pairs of a right and a wrong chain, both ending in the marker."
         )
     if rules.max_words is not None:
         said += (

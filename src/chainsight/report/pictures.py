@@ -9,13 +9,18 @@ from typing import TypeVar
 
 from PIL import Image
 
+from chainsight.report.choice import spread
+
 MAX_SIDE = 480
 """Longest side of a picture, in pixels."""
 TINY = 210
 """Up to this side a picture is kept as it is, and shown larger with sharp pixels."""
 MIN_SIDE = 96
+NUM_TRIED = 16
 QUALITY = 80
 """Of JPEG."""
+MAX_COLOURS = 16_384
+"""A picture of more is a photograph."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -43,20 +48,42 @@ def picture(image: bytes, side: int = MAX_SIDE) -> Picture | None:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None  # the page shows the text alone
     shown.thumbnail((side, side))
-    forms = {"png": io.BytesIO(), "jpeg": io.BytesIO()}
-    shown.save(forms["png"], "PNG", optimize=True)
-    shown.save(forms["jpeg"], "JPEG", quality=QUALITY)
-    form = "png" if tiny or forms["png"].tell() <= forms["jpeg"].tell() else "jpeg"
-    encoded = base64.b64encode(forms[form].getvalue()).decode("ascii")
+    form, content = min(_forms(shown, tiny).items(), key=lambda one: len(one[1]))
+    encoded = base64.b64encode(content).decode("ascii")
     return Picture(f"data:image/{form};base64,{encoded}", *shown.size, tiny)
+
+
+def _forms(shown: Image.Image, tiny: bool) -> dict[str, bytes]:
+    """Tiny ones as PNG alone, photographs as JPEG alone: theirs would be a large PNG, and slow."""
+    forms = {}
+    if tiny or shown.getcolors(MAX_COLOURS) is not None:
+        file = io.BytesIO()
+        shown.save(file, "PNG", optimize=True)
+        forms["png"] = file.getvalue()
+    if not tiny:
+        file = io.BytesIO()
+        shown.save(file, "JPEG", quality=QUALITY)
+        forms["jpeg"] = file.getvalue()
+    return forms
 
 
 def fitted(images: Mapping[Key, bytes], num_bytes: int) -> dict[Key, Picture]:
     """All that decode, at one longest side at which their URIs take at most `num_bytes`."""
+    some = spread(list(images), NUM_TRIED)
     side = MAX_SIDE
+    if len(some) < len(images):  # a few tell about what size all have
+        tried = sum(len(one.uri) for key in some if (one := picture(images[key])))
+        side = _smaller(side, tried * len(images) / len(some), num_bytes)
     while True:
         shown = {key: one for key, image in images.items() if (one := picture(image, side))}
         total = sum(len(one.uri) for one in shown.values())
         if total <= num_bytes or side == MIN_SIDE:
             return shown
-        side = max(MIN_SIDE, int(0.96 * side * math.sqrt(num_bytes / total)))
+        side = _smaller(side, total, num_bytes)
+
+
+def _smaller(side: int, total: float, wanted: int) -> int:
+    """The side at which pictures of `total` bytes take what is wanted, and a little less."""
+    if total <= wanted:
+        return side
+    return max(MIN_SIDE, int(0.94 * side * math.sqrt(wanted / total)))

@@ -16,7 +16,7 @@ from chainsight.records import MODES, Score
 from chainsight.report.flow import Flow
 from chainsight.report.parts import MODE_TITLES, duration
 from chainsight.scoring import headline
-from chainsight.webpage import text
+from chainsight.webpage import CONTROLS, text
 
 COLOURS = {"base": "#8b949e", "policy": "#3b82d6", "aligned": "#2ea36a"}
 MORE_COLOURS = ("#c2762c", "#8e63c7", "#b8476b", "#5b8f99")
@@ -73,7 +73,7 @@ def svg(figure: Figure, name: str, title: str, described: str = "") -> str:
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
     drawn = re.sub(r'\bid="', f'id="{name}-', drawn)
     drawn = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", drawn)
-    drawn = drawn.replace(TEXT, "currentColor")
+    drawn = drawn.replace(TEXT, "currentColor").translate(CONTROLS)
     named = f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc"'
     told = (
         f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{text(described)}</desc>'

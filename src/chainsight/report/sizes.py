@@ -44,13 +44,3 @@ def datasets(folders: Mapping[str, Path]) -> Mapping[str, str]:
     """The dataset of each held-out question."""
     keys, names = (column(folders, "benchmarks", name) or () for name in ("id", "dataset"))
     return dict(zip(keys, names, strict=True))
-
-
-def scores_by_voice(folders: Mapping[str, Path]) -> dict[tuple[str, str], dict[str, float]]:
-    """By (model, mode): the score of each held-out question."""
-    columns = ("model", "mode", "example_id", "score")
-    rows = zip(*(column(folders, "predictions", name) or () for name in columns), strict=True)
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for model, mode, key, score in rows:
-        found.setdefault((model, mode), {})[key] = score
-    return found

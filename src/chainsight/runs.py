@@ -81,6 +81,7 @@ def _with_folders(store: Store, stages: Mapping[str, StageRun]) -> dict[str, Sta
             folders={kind: store.fetch_light(manifest) for kind, manifest in run.outputs.items()},
             config=next(iter(run.outputs.values())).config.get("config", {}),
             code_version=next(iter(run.outputs.values())).code_version,
+            model=next(iter(run.outputs.values())).config.get("model", {}),
         )
         for name, run in stages.items()
     }

@@ -31,7 +31,7 @@ def test_a_clear_difference_is_reproduced() -> None:
     assert found.seeds == (0, 1, 2, 3, 4)
     assert (found.num_agreeing, found.num_questions) == (5, 200)
     assert found.reproduced == "yes"
-    assert found.words.startswith("both is 14.0 points above direct (95% interval +")
+    assert found.words.startswith("both is 14.0 points above direct (95 % interval +")
     assert found.words.endswith("over 200 questions; 5 of 5 seeds on that side. Reproduced: above.")
 
 

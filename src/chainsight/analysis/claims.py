@@ -122,7 +122,7 @@ def _said(claim: Claim, found: Interval) -> str:
     side = "above" if found.value >= 0 else "below"
     return (
         f"{claim.better} is {100 * abs(found.value):.1f} points {side} {claim.than} "
-        f"({LEVEL:.0%} interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"
+        f"({100 * LEVEL:.0f} % interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"
     )
 
 

@@ -12,7 +12,8 @@ from chainsight import records, stored
 from chainsight.quality.reasons import REASONS
 from chainsight.quality.tally import FATES, FILE
 from chainsight.records import Example, Rationale
-from chainsight.report.cards import Picture, picture, spread
+from chainsight.report.choice import spread
+from chainsight.report.pictures import Picture, picture
 
 NUM_SHOWN = 3
 """Answers shown of each reason."""

@@ -12,11 +12,14 @@ from typing import Any
 
 from chainsight import __version__, records
 from chainsight.config import PromptStyle
-from chainsight.metrics import is_right
-from chainsight.records import Candidate, Score
+from chainsight.records import MODES, Score
 from chainsight.report.answers import Answers, collect_answers
-from chainsight.report.cards import Card, choose_cards
+from chainsight.report.changes import Change, changes
+from chainsight.report.evidence import Evidence, collect_evidence
+from chainsight.report.exercises import Exercises, Rules, choose_exercises, verdicts
 from chainsight.report.flow import Flow, flows
+from chainsight.report.samples import Samples, choose_samples, ends
+from chainsight.report.sizes import Sizes, datasets, scores_by_voice, sizes
 from chainsight.stages import STAGES
 
 LIBRARIES = ("torch", "transformers", "trl", "mlflow", "kfp")
@@ -37,6 +40,8 @@ class StageResult:
     config: Mapping[str, Any] = field(default_factory=dict)
     """The stage's resolved section."""
     code_version: str = ""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """The resolved section `model`."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,25 @@ class ReportData:
     """Share of right candidates, one value a sampled question."""
     num_candidates: int = 0
     """Most candidates that a question has."""
-    band: tuple[float, float] | None = None
-    """Accuracies between which questions give pairs."""
-    cards: tuple[Card, ...] = ()
+    changes: tuple[Change, ...] = ()
+    """Of the model at the end against the one before and the base, in each mode."""
+    sizes: Sizes = field(default_factory=Sizes)
+    samples: Samples | None = None
+    """Held-out questions."""
+    exercises: Exercises = field(default_factory=Exercises)
+    """Training questions."""
     answers: Answers | None = None
     """The teacher's."""
+    evidence: Evidence | None = None
+    """What the models' answers prove of each other."""
     decision: Mapping[str, Any] | None = None
     """What `register` wrote."""
+
+    @cached_property
+    def base(self) -> str:
+        """The model that was trained; "": not known."""
+        named = (stage.model.get("base") for stage in self.stages.values())
+        return str(next((name for name in named if name), ""))
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
@@ -101,7 +118,8 @@ def collect(
     folders = {kind: path for stage in stages.values() for kind, path in stage.folders.items()}
     ordered = {stage: stages[stage] for stage in STAGES if stage in stages}
     summary = _json(folders, "scores", "summary.json") or {}
-    verdicts = _verdicts(folders)
+    rights = verdicts(folders)
+    rules = Rules(_band(ordered), _section(ordered, "dpo").get("max_words"))
     return ReportData(
         name=name,
         created=created or datetime.now(UTC),
@@ -114,11 +132,14 @@ def collect(
             stage: _history(folders[kind]) for kind, stage in CURVES.items() if kind in folders
         },
         flows=flows({n: stage.metrics for n, stage in ordered.items()}, folders),
-        accuracies=tuple(sum(right) / len(right) for right in verdicts),
-        num_candidates=max(map(len, verdicts), default=0),
-        band=_band(ordered),
-        cards=choose_cards(folders),
+        accuracies=tuple(sum(right) / len(right) for right in rights.values()),
+        num_candidates=max(map(len, rights.values()), default=0),
+        changes=_changes(folders),
+        sizes=sizes(folders),
+        samples=choose_samples(folders),
+        exercises=choose_exercises(folders, rights, rules),
         answers=collect_answers(folders, _metrics(ordered, "distill"), stopped),
+        evidence=collect_evidence(folders),
         decision=_json(folders, "decision", "decision.json"),
     )
 
@@ -160,18 +181,23 @@ def _history(folder: Path) -> tuple[Mapping[str, float], ...]:
     return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
 
 
-def _verdicts(folders: Mapping[str, Path]) -> list[list[bool]]:
-    """Of each sampled question which candidates are right."""
-    if "candidates" not in folders:
-        return []
-    questions: dict[str, list[bool]] = {}
-    for row in records.read(folders["candidates"] / "candidates.parquet", Candidate):
-        questions.setdefault(row.example_id, []).append(is_right(row.score))
-    return list(questions.values())
+def _changes(folders: Mapping[str, Path]) -> tuple[Change, ...]:
+    """Base and the model before against the one after."""
+    scores = scores_by_voice(folders)
+    models = list(dict.fromkeys(model for model, _ in scores))
+    if len(models) < 2:
+        return ()
+    before, after = ends(models)
+    others = dict.fromkeys(name for name in ("base", before) if name in models and name != after)
+    return changes(scores, [(after, other) for other in others], MODES, datasets(folders))
+
+
+def _section(stages: Mapping[str, StageResult], name: str) -> Mapping[str, Any]:
+    return stages[name].config if name in stages else {}
 
 
 def _band(stages: Mapping[str, StageResult]) -> tuple[float, float] | None:
-    config = stages["pair"].config if "pair" in stages else {}
+    config = _section(stages, "pair")
     if "min_accuracy" not in config:
         return None
     return float(config["min_accuracy"]), float(config["max_accuracy"])

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from chainsight import prompts
 from chainsight.inventory.figures import number, share
 from chainsight.inventory.marks import measure
 from chainsight.quality.reasons import REASONS, UNANSWERED
+from chainsight.report import parts
 from chainsight.report.answers import Answers, SetAside
 from chainsight.webpage import table, tiles
 
@@ -178,13 +178,11 @@ def _told(reason: str, every: Told) -> str:
 
 def _card(one: SetAside) -> str:
     row, example = one.row, one.example
-    kind = ' class="tiny"' if one.picture and one.picture.pixelated else ""
-    shown = f'<img{kind} src="{one.picture.uri}" alt="">' if one.picture else "no picture"
-    body = escape(prompts.question_block(example.question, example.choices))
+    shown = parts.images([one.picture] if one.picture else [], row.example_id)
     said = escape(row.text or row.detail) or "(nothing)"
     return (
         f'<div class="card"><div>{shown}<p class="faint">{escape(row.example_id)}</p></div><div>'
-        f'<div class="question">{body}</div>'
+        f"{parts.question(example.question, example.choices or ())}"
         f"<p>annotated: <b>{escape(' | '.join(example.references))}</b></p>"
         f'<div class="said"><div class="text">{said}</div><p class="bad">{_why(one)}</p></div>'
         "</div></div>"

@@ -1,98 +1,50 @@
 """The page itself. Whatever a model or a data set wrote is escaped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
+from importlib.resources import files
 
 from chainsight import prompts
 from chainsight.config import PromptStyle
 from chainsight.records import MODES, Score
-from chainsight.report import distillation
-from chainsight.report.cards import Card, Said
+from chainsight.report import browser, comparisons, distillation, overview, pairing
 from chainsight.report.data import ReportData, StageResult
-from chainsight.scoring import ALL, headline, is_forgiving
-from chainsight.webpage import document, table, tiles
+from chainsight.report.parts import MODE_TITLES, duration
+from chainsight.scoring import ALL, is_forgiving
+from chainsight.webpage import document, table
 
 LENIENT = "commas in numbers, units and the like forgiven; no other figure is made of it"
 
 
+STYLES = (overview.STYLE, comparisons.STYLE, browser.STYLE, pairing.STYLE, distillation.STYLE)
+
+
 def build(data: ReportData) -> str:
-    """One self-contained HTML page: no script, no resource from elsewhere."""
+    """One self-contained HTML page: no resource from elsewhere, whole without its script.
+
+    A section is HTML that begins with its <h2>, which is its name in the list of contents.
+    """
     sections = (
-        _header(data),
-        _tiles(data),
+        overview.section(data),
         _scores(data),
-        _curves(data),
+        *comparisons.sections(data.evidence, data.samples),
+        browser.section(data.samples),
         _flow(data),
         distillation.section(data.answers),
-        _costs(data),
+        _curves(data),
         _accuracies(data),
-        _cards(data),
+        pairing.section(data.exercises),
+        _costs(data),
         _prompts(data.prompt_style),
         _metrics(data),
     )
-    return document(f"Chainsight: {data.name}", sections, distillation.STYLE)
+    script = files("chainsight.report").joinpath("page.js").read_text(encoding="utf-8")
+    title = f"Chainsight: {data.name}"
+    return document(title, sections, "".join(STYLES), script, contents=True)
 
 
 def _figure(svg: str) -> str:
     return f'<figure class="wide">{svg}</figure>' if svg else ""
-
-
-def _header(data: ReportData) -> str:
-    versions = " · ".join(f"{escape(k)} {escape(v)}" for k, v in data.versions.items())
-    moment = f"{data.created:%Y-%m-%d %H:%M} UTC"
-    parts = [
-        f"<h1>{escape(data.name)}</h1>",
-        f'<p class="faint">Chainsight run, report of {moment}<br>{versions}</p>',
-    ]
-    if data.missing:
-        done = ", ".join(data.stages) or "none"
-        parts.append(
-            '<div class="banner bad"><b>Partial report.</b> Not finished: '
-            f"{', '.join(data.missing)}. Finished: {done}. Parts that need the others are left "
-            "out.</div>"
-        )
-    if data.decision:
-        parts.append(_verdict(data.decision))
-    return "\n".join(parts)
-
-
-def _verdict(decision: Mapping[str, object]) -> str:
-    aliases = decision.get("aliases")
-    named = [f"@{alias}" for alias in aliases] if isinstance(aliases, list) else []
-    label = ", ".join(named) or "no alias"
-    kind = "good" if decision.get("passed") else "bad"
-    return (
-        f'<div class="banner {kind}"><b>Registered: {escape(str(decision.get("name")))} version '
-        f"{escape(str(decision.get('version')))}</b> ({escape(label)})<br>Gate "
-        f"{escape(str(decision.get('reason')))}.{_checks(decision.get('checks'))}</div>"
-    )
-
-
-def _checks(checks: object) -> str:
-    """What the gate looked at, a line each; nothing in a decision that could not be made."""
-    if not isinstance(checks, list) or not checks:
-        return ""
-    rows = [
-        f"<li>{'✓' if one['met'] else '✗'} {escape(one['name'])}: {escape(one['words'])}.</li>"
-        for one in checks
-    ]
-    return f"<details><summary>All checks</summary><ul>{''.join(rows)}</ul></details>"
-
-
-def _tiles(data: ReportData) -> str:
-    found = headline(data.scores)
-    shown = []
-    for model in ("base", "policy", "aligned"):
-        if (model, "cot") in found:
-            score = found[model, "cot"]
-            shown.append((f"{100 * score.value:.1f} %", f"{model}, reasoned accuracy"))
-    from chainsight.report.plots import duration
-
-    total = sum(stage.seconds for stage in data.stages.values())
-    cost = sum(data.costs.values())
-    shown.append((duration(total), "stages, wall time"))
-    shown.append((f"${cost:,.2f}", "cost of the teacher"))
-    return tiles(shown)
 
 
 def _scores(data: ReportData) -> str:
@@ -124,7 +76,7 @@ def _scores(data: ReportData) -> str:
                     *(_statuses(score) for score in own[-1:]),
                 ]
             )
-    titles = [f"{plots.MODE_TITLES[mode]}, %" for mode in modes]
+    titles = [f"{MODE_TITLES[mode]}, %" for mode in modes]
     note = ""
     if forgiving:
         titles.append("lenient, %")
@@ -208,14 +160,12 @@ def _costs(data: ReportData) -> str:
     rows = [
         [
             name if name in seconds else f"{name}, so far",
-            plots.duration(seconds[name]) if name in seconds else "-",
+            duration(seconds[name]) if name in seconds else "-",
             f"${usd:,.4f}" if usd else "-",
         ]
         for name, usd in cost.items()
     ]
-    rows.append(
-        ["<b>all</b>", plots.duration(sum(seconds.values())), f"${sum(cost.values()):,.4f}"]
-    )
+    rows.append(["<b>all</b>", duration(sum(seconds.values())), f"${sum(cost.values()):,.4f}"])
     return (
         "<h2>Time and cost</h2>"
         '<p class="faint">Wall time of the executions that made the artifacts; reusing them takes '
@@ -234,53 +184,18 @@ def _accuracies(data: ReportData) -> str:
         "<h2>How sure the policy is</h2>"
         '<p class="faint">Each training question was answered several times; those answered '
         "neither too rarely nor too often give preference pairs.</p>"
-        + _figure(plots.accuracies(data.accuracies, data.band, data.num_candidates))
-    )
-
-
-def _cards(data: ReportData) -> str:
-    if not data.cards:
-        return ""
-    return "<h2>Examples</h2>" + "\n".join(_card(card) for card in data.cards)
-
-
-def _card(card: Card) -> str:
-    kinds = {True: ' class="tiny"', False: ""}
-    shown = [f'<img{kinds[one.pixelated]} src="{one.uri}" alt="">' for one in card.pictures]
-    pictures = "\n".join(shown) or '<span class="faint">no picture</span>'
-    body = escape(prompts.question_block(card.question, card.choices or None))
-    said = "".join(_said(one) for one in card.said)
-    references = escape(" | ".join(card.references))
-    return (
-        f'<div class="card"><div>{pictures}<p class="faint">{escape(card.example_id)}<br>'
-        f'{escape(card.part)}</p></div><div><div class="question">{body}</div>'
-        f'<p>reference: <b>{references}</b></p><div class="voices">{said}</div></div></div>'
-    )
-
-
-def _said(one: Said) -> str:
-    verdict = ""
-    if one.right is not None:
-        kind, sign = ("good", "✓ right") if one.right else ("bad", "✗ wrong")
-        verdict = f'<span class="mark {kind}">{sign}</span>'
-    how = f'answer "{one.answer}", {one.status.replace("_", " ")}'
-    note = f" · {one.note}" if one.note else ""
-    return (
-        f'<div class="said"><h3>{escape(one.who)} <span class="faint">{escape(one.mode)}</span> '
-        f'{verdict}</h3><div class="text">{escape(one.text) or "(empty)"}</div>'
-        f'<p class="faint">{escape(how + note)}</p></div>'
+        + _figure(plots.accuracies(data.accuracies, data.exercises.rules.band, data.num_candidates))
     )
 
 
 def _prompts(name: PromptStyle) -> str:
     """The words of evaluation; single datasets may have their own (docs/prompts.md)."""
     style = prompts.STYLES[name]
-    asked = "".join(
-        f"<tr><td>{escape(mode)}</td><td>{choices} choices</td>"
-        f"<td>{escape(text) or '(nothing)'}</td></tr>"
+    asked = [
+        [escape(mode), f"{choices} choices", escape(text) or "(nothing)"]
         for mode, wording in (("direct", style.direct), ("cot", style.cot))
         for choices, text in (("without", wording.open), ("with", wording.letter))
-    )
+    ]
     system = style.cot_system
     teacher = escape(prompts.TEACHER_SYSTEM)
     return (
@@ -288,18 +203,18 @@ def _prompts(name: PromptStyle) -> str:
         f"<pre>{escape(prompts.SYSTEM)}</pre>"
         + (f"<p>For a reason:</p><pre>{escape(system)}</pre>" if system != prompts.SYSTEM else "")
         + "<p>Student, after the question:</p>"
-        f'<div class="wide"><table>{asked}</table></div>'
-        f"<p>Teacher, system:</p><pre>{teacher}</pre>"
+        + table(["mode", "question", "words"], asked)
+        + f"<p>Teacher, system:</p><pre>{teacher}</pre>"
     )
 
 
 def _metrics(data: ReportData) -> str:
+    versions = " · ".join(f"{escape(k)} {escape(v)}" for k, v in data.versions.items())
     blocks = "".join(_stage_metrics(stage) for stage in data.stages.values())
-    return f"<h2>All figures</h2>{blocks}" if blocks else ""
+    return f'<h2>All figures</h2><p class="faint">{versions}</p>{blocks}' if blocks else ""
 
 
 def _stage_metrics(stage: StageResult) -> str:
     rows = [[escape(name), f"{value:,.6g}"] for name, value in sorted(stage.metrics.items())]
-    return (
-        f"<details><summary>{escape(stage.name)}</summary>{table(['', ''], rows, (1,))}</details>"
-    )
+    inner = table(["figure", "value"], rows, (1,), f"Figures of {escape(stage.name)}")
+    return f"<details><summary>{escape(stage.name)}</summary>{inner}</details>"

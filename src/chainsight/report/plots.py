@@ -14,12 +14,13 @@ from matplotlib.ticker import MaxNLocator
 
 from chainsight.records import MODES, Score
 from chainsight.report.flow import Flow
+from chainsight.report.parts import MODE_TITLES, duration
 from chainsight.scoring import headline
+from chainsight.webpage import text
 
 COLOURS = {"base": "#8b949e", "policy": "#3b82d6", "aligned": "#2ea36a"}
 MORE_COLOURS = ("#c2762c", "#8e63c7", "#b8476b", "#5b8f99")
 ROWS, LOST, BAND = "#4b8f9b", "#d9705a", "#e0a526"
-MODE_TITLES = {"direct": "direct answer", "cot": "reasoned answer"}
 WIDTH = 9.6
 """Inches; the page scales all pictures to its column alike."""
 TEXT = "#010203"
@@ -59,18 +60,26 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def svg(figure: Figure, name: str, label: str) -> str:
-    """The SVG element; `name` keeps its ids apart from other pictures' on the page."""
+def svg(figure: Figure, name: str, title: str, described: str) -> str:
+    """The SVG element; `name` keeps its ids apart from other pictures' on the page.
+
+    Title and description are plain text for those who do not see it.
+    """
     out = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", text)
-    text = text.replace(TEXT, "currentColor")
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    drawn = out.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+    drawn = re.sub(r'\bid="', f'id="{name}-', drawn)
+    drawn = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", drawn)
+    drawn = drawn.replace(TEXT, "currentColor")
+    named = f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc"'
+    told = (
+        f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{text(described)}</desc>'
+    )
+    head, end, body = drawn.replace("<svg", named, 1).partition(">")
+    return head + end + told + body
 
 
 def scores(rows: Sequence[Score]) -> str:
@@ -94,7 +103,11 @@ def scores(rows: Sequence[Score]) -> str:
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         figure.legend(loc="outside upper left", ncols=min(len(models), 5), handlelength=1.1)
-    return svg(figure, "scores", "accuracy by model")
+    said = "; ".join(
+        f"{model}, {MODE_TITLES[mode]}: {100 * score.value:.1f} %"
+        for (model, mode), score in found.items()
+    )
+    return svg(figure, "scores", "Accuracy by model", f"Bars with standard errors. {said}.")
 
 
 def _tops(rows: Any) -> list[float]:
@@ -145,7 +158,13 @@ def curves(history: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
             _panel(figure.add_subplot(rows, columns, place), stage, keys, history[stage])
         engine: Any = figure.get_layout_engine()
         engine.set(hspace=0.08, wspace=0.04)
-    return svg(figure, "curves", "training curves")
+    ends = "; ".join(
+        f"{stage}: {LABELS[key]} from {known[0]:.3g} to {known[-1]:.3g}"
+        for stage, keys in panels
+        for key in keys
+        if (known := [entry[key] for entry in history[stage] if entry.get(key) is not None])
+    )
+    return svg(figure, "curves", "Training curves", f"Against optimizer steps. {ends}.")
 
 
 def _panel(
@@ -194,7 +213,11 @@ def flow(rows: Sequence[Flow]) -> str:
         axes.set_xticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"])
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.tick_params(axis="x", length=0)
-    return svg(figure, "flow", "rows entering and leaving each stage")
+    said = "; ".join(
+        f"{row.stage}: {row.left:,} of {row.entered:,} {row.what} became {row.became}"
+        for row in rows
+    )
+    return svg(figure, "flow", "Rows entering and leaving each stage", f"Bars. {said}.")
 
 
 def costs(seconds: Mapping[str, float], cost_usd: Mapping[str, float]) -> str:
@@ -220,17 +243,8 @@ def costs(seconds: Mapping[str, float], cost_usd: Mapping[str, float]) -> str:
         axes.set_xlabel(f"wall time, {unit}")
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-    return svg(figure, "costs", "wall time and cost of each stage")
-
-
-def duration(seconds: float) -> str:
-    """`8.1 s`, `4 min 10 s`, `2 h 05 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+    said = "; ".join(f"{name}: {duration(seconds[name])}" for name in names)
+    return svg(figure, "costs", "Wall time and cost of each stage", f"Bars. {said}.")
 
 
 def accuracies(
@@ -255,4 +269,6 @@ def accuracies(
         axes.set_axisbelow(True)
         if band:
             figure.legend(loc="outside upper left")
-    return svg(figure, "accuracies", "histogram of sampled accuracy")
+    middle = sorted(values)[len(values) // 2]
+    said = f"Histogram over {len(values):,} questions, half of them above {middle:.2f}."
+    return svg(figure, "accuracies", "Share of candidates that are right", said)

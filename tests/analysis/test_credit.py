@@ -143,7 +143,8 @@ def test_a_rate_is_that_of_all_slips_and_its_ratio_that_of_the_sums() -> None:
     tries = [Try("a", True, 0.1), Try("a", True, 0.2), Try("b", False, 0.1), Try("c", False, 0.1)]
     found = steps.rate(tries)
     assert (found.num_slips, found.num_questions) == (4, 3)
-    assert (found.found.value, found.chance) == (0.5, pytest.approx(0.125))
+    assert found.found.value == 0.5
+    assert found.chance == pytest.approx(0.125)
     assert found.ratio.value == pytest.approx(4)
     assert found.found.low == 0.0
     assert found.found.high == 1.0
@@ -198,7 +199,7 @@ def test_what_is_known_of_answers_is_counted_and_nothing_gets_lost() -> None:
 
 def test_other_questions_are_passed_over_without_a_look_at_their_pictures() -> None:
     class Unread(tuple[bytes, ...]):
-        def __getitem__(self, index: object) -> bytes:
+        def __getitem__(self, index: object) -> bytes:  # type: ignore[override]
             raise AssertionError("read")
 
     photo = Example("p", "d", "t", "Who?", ("x",), "exact_match", Unread((b"",)))
@@ -234,6 +235,22 @@ def test_rewards_that_fall_at_the_slip_find_all_of_them_and_random_ones_as_many_
     none = rates(blind)[WRONG, MAIN.name]
     assert none.ratio.low < 1 < none.ratio.high
     assert none.ratio.value == pytest.approx(1, abs=0.3)
+
+
+def test_among_the_uncertain_the_most_negative_of_the_others_does_not_count() -> None:
+    wrong = [one for one in answers(random.Random(0)) if not one.score][:20]
+    told = []
+    for one in wrong:
+        at = slip_at(one)
+        logprobs = [-2.0 if place in (0, at) else -0.01 for place in range(len(one.pieces))]
+        logprobs[1] -= 5.0  # what DPO has lowered most the policy had been sure of
+        both = blamed(blamed(one, at), 1, reward=-5.0)
+        told.append(replace(both, logprobs=tuple(logprobs)))
+    found = rates(told)
+    assert found[WRONG, MAIN.name].found.value == 0.0
+    among = found[WRONG, credit.AMONG_UNCERTAIN.name]
+    assert among.found.value == 1.0
+    assert among.chance == pytest.approx(0.5)
 
 
 def test_chains_that_end_right_in_spite_of_a_slip_stand_apart() -> None:

@@ -86,8 +86,9 @@ def test_text_of_models_and_data_sets_is_escaped() -> None:
         text=nasty, pieces=(nasty,), rewards=(-1.0,), answer=nasty, logprobs=(), num_tokens=1
     )
     asked = example(question=nasty, references=(nasty,), choices=(nasty, "b"))
+    unmarked = heatmap.answer(replace(one, rewards=(0.0,)))
     page = heatmap.section({"q": asked}, [one])
-    assert "<script" not in page
+    assert "<script" not in page + unmarked
     assert Text(page).found.count(nasty) == 6
 
 

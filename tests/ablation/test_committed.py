@@ -23,7 +23,7 @@ def test_five_seeds_share_what_settings_have_in_common() -> None:
     assert len(config.seeds) == 5
     assert (stages["prepare"], stages["distill"]) == (1, 1)
     assert stages["sft"] == 5 * 6  # five compositions, and STaR's second
-    assert stages["sample"] == 5 * 5  # all, each domain, STaR's, the second round
+    assert stages["sample"] == 5 * 6  # all, the judge's, each domain, STaR's, the second round
     assert len(found.nodes) < sum(len(row.steps) for row in found.rows) / 2
 
 

@@ -94,13 +94,13 @@ def _compare(
 
     run = configuration(config, settings) if config else None
     run = run or next((found for one in sides if (found := configuration_of(one))), None)
-    found = compare(*(read(one, run) for one in sides))
+    compared = compare(*(read(one, run) for one in sides))
     folder = run.run.report_folder() if run else Path()
-    path = _write(output or folder / "compare.html", page.build(found))
+    path = _write(output or folder / "compare.html", page.build(compared))
     if as_json:
-        print_json(show.to_json(found) | {"page": str(path)})
+        print_json(show.to_json(compared) | {"page": str(path)})
     else:
-        show.show(out, found)
+        show.show(out, compared)
         _tell(path)
 
 

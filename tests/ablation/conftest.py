@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,10 @@ BLANK = Verified(
 
 @dataclass
 class Done:
-    """A worker that was done when it was started."""
+    """A worker that is done as soon as it is asked whether it is."""
 
     why: str | None
+    work: Callable[[], None]
     stopped: bool = False
 
     def __post_init__(self) -> None:
@@ -120,6 +122,7 @@ class Done:
         os.close(writer)  # ready from the start
 
     def has_ended(self) -> bool:
+        self.work()
         return True
 
     def failure(self) -> str | None:
@@ -136,18 +139,14 @@ class Fakes:
 
     fails: Callable[[Order], bool] = lambda _: False
     orders: list[Order] = field(default_factory=list)
-    at_once: int = 0
-    """The most that were under way together."""
-    _alive: list[Done] = field(default_factory=list)
 
     def __call__(self, order: Order, place: Path) -> Done:
         self.orders.append(order)
         place.with_suffix(".events").write_text("")
         if self.fails(order):
-            return Done(f"{order.stage}: it shall fail")
+            return Done(f"{order.stage}: it shall fail", lambda: None)
         work = job(order.stage, order.config, run=order.run, model=order.model, inputs=order.inputs)
-        self._commit(work, place)
-        return Done(None)
+        return Done(None, partial(self._commit, work, place))
 
     def _commit(self, work: Job, place: Path) -> None:
         own = content(work)

@@ -89,6 +89,8 @@ def test_a_run_again_doubles_no_child_and_adds_what_was_missing(
     assert same.info.run_id == parent.info.run_id
     assert len(after) == 8
     assert {run.info.run_id for run in before} < {run.info.run_id for run in after}
+    history = mlflow.MlflowClient(uri, uri).get_metric_history(before[0].info.run_id, "seconds")
+    assert len(history) == 1
 
 
 def test_a_child_that_a_kill_left_unfinished_is_completed(

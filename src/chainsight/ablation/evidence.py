@@ -13,7 +13,7 @@ from chainsight.config import VerifySection
 from chainsight.config.ablate import ClaimSection, Side
 from chainsight.decision import dataset_of
 from chainsight.errors import ConfigError
-from chainsight.records import Mode, Prediction, Verified
+from chainsight.records import Prediction, Verified
 from chainsight.scoring import ALL
 
 Scores = dict[str, float]
@@ -25,10 +25,10 @@ class Evidence:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._predicted: dict[str, dict[Mode, Scores]] = {}
+        self._predicted: dict[str, dict[str, Scores]] = {}
         self._verified: dict[str, list[list[Verified]]] = {}
 
-    def series(self, side: Side, mode: Mode, dataset: str) -> claims.Series:
+    def series(self, side: Side, mode: str, dataset: str) -> claims.Series:
         """Scores of a side by seed, as far as its rows are finished.
 
         Raises:
@@ -40,7 +40,7 @@ class Evidence:
         found = {row.seed: self._scores(row, side, mode) for row in done}
         return {seed: _of(scores, dataset) for seed, scores in found.items()}
 
-    def _scores(self, row: Row, side: Side, mode: Mode) -> Scores:
+    def _scores(self, row: Row, side: Side, mode: str) -> Scores:
         if side.method is None:
             return self.predicted(row).get(side.mode or mode, {})
         return {
@@ -64,11 +64,11 @@ class Evidence:
         assert isinstance(section, VerifySection)
         return voting.Scale(section.beta, section.max_words)
 
-    def predicted(self, row: Row) -> dict[Mode, Scores]:
+    def predicted(self, row: Row) -> dict[str, Scores]:
         """Scores of a row's greedy answers, by mode."""
         node = row.steps["score"]
         if node not in self._predicted:
-            found: dict[Mode, Scores] = {}
+            found: dict[str, Scores] = {}
             folder = self._folder(node, "predictions")
             for one in records.read(folder / "predictions.parquet", Prediction):
                 found.setdefault(one.mode, {})[one.example_id] = one.score
@@ -106,7 +106,13 @@ def verdict(claim: ClaimSection, evidence: Evidence) -> dict[str, Any]:
         return told | compare(claim.name, title(claim.better), title(claim.than),
                               better, than, claim.relation)  # fmt: skip
     except (ConfigError, ValueError) as error:
-        unknown = {"difference": None, "low": None, "high": None, "seeds": [], "per_seed": []}
+        unknown: dict[str, Any] = {
+            "difference": None,
+            "low": None,
+            "high": None,
+            "seeds": [],
+            "per_seed": [],
+        }
         return told | unknown | {"reproduced": "open", "words": f"Not judged: {error}"}
 
 
@@ -139,7 +145,7 @@ def _common(better: claims.Series, than: claims.Series) -> tuple[claims.Series, 
 
 def title(side: Side) -> str:
     """What a side is called: `both + DPO (weighted of 8)`."""
-    words = [side.mode] if side.mode else []
+    words: list[str] = [side.mode] if side.mode else []
     if side.method:
         words.append(side.method + (f" of {side.n}" if side.n else ""))
     return f"{side.setting} ({', '.join(words)})" if words else side.setting

@@ -9,7 +9,7 @@ from chainsight.ablation import table
 from chainsight.ablation.dots import dots
 from chainsight.ablation.show import percent, points
 from chainsight.console import MODE_TITLES
-from chainsight.report.plots import duration
+from chainsight.report.parts import duration
 from chainsight.scoring import ALL
 from chainsight.webpage import document, tiles
 from chainsight.webpage import table as html_table

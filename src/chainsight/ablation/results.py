@@ -70,9 +70,9 @@ def _against(
     found: dict[str, dict[str, Any]] = {}
     for mode in table.modes(told):
         for dataset in table.datasets(told):
-            sides = [evidence.series(Side(setting=s), mode, dataset) for s in (name, baseline)]
+            own, other = (evidence.series(Side(setting=s), mode, dataset) for s in (name, baseline))
             try:
-                one = compare("against", name, baseline, *sides)
+                one = compare("against", name, baseline, own, other)
             except ValueError:
                 continue
             found.setdefault(mode, {})[dataset] = one

@@ -5,11 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import TaskID
 
 from chainsight.ablation.execute import State, seconds_by_stage
 from chainsight.ablation.plan import Node
 from chainsight.progress import bars
-from chainsight.report.plots import duration
+from chainsight.report.parts import duration
 from chainsight.runner import StageRun
 
 
@@ -23,7 +24,7 @@ class Progress:
         self._all = self._bars.add_task(
             state.plan.config.name, total=len(state.plan.nodes), unit="stages"
         )
-        self._own: dict[str, tuple[int, Follower]] = {}
+        self._own: dict[str, tuple[TaskID, Follower]] = {}
 
     def __enter__(self) -> "Progress":
         if self._console.is_terminal:

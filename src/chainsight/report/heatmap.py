@@ -15,7 +15,8 @@ from chainsight.analysis.steps import Token
 from chainsight.demo.steps import Slip
 from chainsight.metrics import is_right
 from chainsight.records import Example, Verified
-from chainsight.report.cards import picture, spread
+from chainsight.report.choice import spread
+from chainsight.report.pictures import picture
 
 NUM_SAMPLES = 12
 """Questions shown: half for their strongest negative reward, half from all over."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from chainsight import stored
+from chainsight.analysis.calibration import calibrations
 from chainsight.analysis.credit import Credit
 from chainsight.analysis.curves import Point
 from chainsight.analysis.voting import METHODS, Method, Question
 from chainsight.config import VerifySection
-from chainsight.report import credit, heatmap
+from chainsight.report import calibration, credit, heatmap
 from chainsight.webpage import document, table, tiles
 
 ABOUT: dict[Method, str] = {
@@ -82,11 +83,14 @@ def build(found: Verification) -> str:
         _header(found),
         _tiles(found),
         *(_part(name, points) for name, points in found.curves.items()),
+        calibration.section(calibrations([one for own in found.questions.values() for one in own])),
         credit.section(found.credit),
         _rewards(found),
         _how(found),
     )
-    return document(f"Chainsight: {found.name}, verification", sections, heatmap.STYLE)
+    return document(
+        f"Chainsight: {found.name}, verification", sections, calibration.STYLE + heatmap.STYLE
+    )
 
 
 def _rewards(found: Verification) -> str:

@@ -47,4 +47,11 @@ def picture(points: Sequence[Point], name: str) -> str:
         axes.set_ylabel("accuracy, %")
         axes.grid(axis="y")
         figure.legend(loc="outside upper left", ncols=3)
-    return plots.svg(figure, name, "accuracy by number of samples")
+    said = "; ".join(f"{TITLES[method]}: {_said(points, method)}" for method in COLOURS)
+    described = f"Greedy: {greedy:.1f} %. {said}."
+    return plots.svg(figure, name, "Accuracy by number of samples", described)
+
+
+def _said(points: Sequence[Point], method: str) -> str:
+    own = [point for point in points if point.method == method]
+    return ", ".join(f"{100 * point.value:.1f} % of {point.n}" for point in own)

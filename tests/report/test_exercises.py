@@ -32,6 +32,12 @@ def test_what_became_of_a_question(
     assert judge(rights, pairs, BAND) == outcome
 
 
+def test_the_bands_ends_are_inside_it() -> None:
+    assert [judge([n < k for n in range(20)], [], BAND) for k in (4, 5, 17, 18)] == [
+        "hard", "unmarked", "unmarked", "easy",
+    ]  # fmt: skip
+
+
 def test_without_the_stage_pair_nothing_is_said_of_pairs() -> None:
     assert judge([True, False], [], Rules()) == "unpaired"
 

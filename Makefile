@@ -41,8 +41,8 @@ bench: setup  ## Time, tokens and memory against TRL and generate, on the CPU (a
 registry: setup  ## Promotion on a real PostgreSQL, S3 and MLflow, with crashes and races (ten minutes)
 	@HELM=$$(PYTHON=$(BIN)/python k8s/prove.sh --helm) OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry -m registry -rs $(REGISTRY_FLAGS)
 
-browser: setup  ## The pages of MLflow in a headless chromium; pictures into docs/img
-	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry -m browser -rs $(REGISTRY_FLAGS)
+browser: setup  ## The pages of MLflow and our own report in a headless chromium; pictures into docs/img
+	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/registry tests/report -m browser -rs $(REGISTRY_FLAGS)
 
 chart: setup  ## Lint, render and check the Helm chart without a cluster (a few minutes)
 	@PYTHON=$(BIN)/python k8s/prove.sh $(CHART_FLAGS)

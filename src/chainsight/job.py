@@ -53,18 +53,20 @@ _WITHOUT_RESULT = (
 """Code that cannot change an artifact and so stays out of the code version."""
 
 
-@cache
 def code_version() -> str:
     """Version and digest of the library's source; `CHAINSIGHT_CODE_VERSION` overrides it."""
-    if os.environ.get(CODE_VERSION_VARIABLE):
-        return os.environ[CODE_VERSION_VARIABLE]
+    return os.environ.get(CODE_VERSION_VARIABLE) or f"{__version__}+{_source_digest()}"
+
+
+@cache
+def _source_digest() -> str:
     root = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root).as_posix()
         if not name.startswith(_WITHOUT_RESULT):
             digest.update(name.encode() + b"\0" + path.read_bytes())
-    return f"{__version__}+{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from chainsight.config import RunConfig, load_config
 from chainsight.errors import ArtifactError, ConfigError, RecordError
 from chainsight.provenance import settings_behind, settings_of, trace
 from chainsight.records import Prediction
-from chainsight.report.paper.sources import ablation_of, is_ablation
+from chainsight.report.paper.sources import ablation_of, is_ablation, store_of
 from chainsight.runner import resolve
 from chainsight.stages import ALL
 from chainsight.store import Manifest, Store, open_store
@@ -141,11 +141,7 @@ def _of_run(reference: str, config: RunConfig, model: str) -> Side:
             f"{reference}: its stage evaluate is not finished, so there are no answers to "
             f"compare; run: chainsight run {reference.partition('#')[0]}"
         )
-    return _side(reference, done.outputs["predictions"], _store_of(config), model)
-
-
-def _store_of(config: RunConfig) -> Store:
-    return open_store(config.run.store_uri(), Path(config.run.home) / "cache", read_only=True)
+    return _side(reference, done.outputs["predictions"], store_of(config), model)
 
 
 def _of_version(reference: str, place: str, model: str, run: RunConfig | None) -> Side:
@@ -157,7 +153,7 @@ def _of_version(reference: str, place: str, model: str, run: RunConfig | None) -
             "--compare A B"
         )
     version = Registry(run.run.mlflow_uri()).resolve(place)
-    return of_version(reference, model, version, _store_of(run))
+    return of_version(reference, model, version, store_of(run))
 
 
 def of_version(reference: str, model: str, version: Version, store: Store) -> Side:
@@ -184,8 +180,11 @@ def _of_ablation(reference: str, path: Path, setting: str) -> Side:
     if name not in found or not found[name]:
         names = ", ".join(f"{path}#{one}" for one in found)
         raise ConfigError(f"{reference}: which of its settings? Write one of {names}")
-    seed = seed if seed in found[name] else next(iter(found[name]))
-    store = _store_of(config)
+    seed = "" if name == setting else seed
+    if seed and seed not in found[name]:
+        raise ConfigError(f"{reference}: {name!r} has the seeds {', '.join(found[name])}")
+    seed = seed or next(iter(found[name]))
+    store = store_of(config)
     return _side(reference, store.load(found[name][seed]["predictions"]), store, "")
 
 

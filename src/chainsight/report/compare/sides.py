@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from chainsight import records
 from chainsight.config import RunConfig, load_config
 from chainsight.errors import ArtifactError, ConfigError, RecordError
-from chainsight.provenance import settings_behind, settings_of, trace
+from chainsight.provenance import lineage, settings_behind, settings_of
 from chainsight.records import Prediction
 from chainsight.report.paper.sources import ablation_of, is_ablation, store_of
 from chainsight.runner import resolve
@@ -70,13 +70,16 @@ class Side:
 
     @cached_property
     def spent(self) -> dict[str, Spent]:
-        """By stage, in the order of the work."""
-        behind = trace({str(n): uri for n, uri in enumerate(self._sources)}, self.store.load)
-        found = {m.stage: m for m in (*behind.manifests.values(), self.manifest)}
+        """By stage, all its rounds together, in the order of the work."""
+        behind = (self.manifest, *lineage(self._sources, self.store.load))
+        executions = {(one.stage, one.key): one for one in behind}.values()
         return {
-            name: Spent(found[name].seconds, found[name].metrics.get("cost_usd", 0.0))
+            name: Spent(
+                sum(one.seconds for one in own),
+                sum(one.metrics.get("cost_usd", 0.0) for one in own),
+            )
             for name in ALL
-            if name in found
+            if (own := [one for one in executions if one.stage == name])
         }
 
     @cached_property

@@ -40,17 +40,23 @@ def counts(own: Line) -> tuple[int, int, int]:
     return own.difference.num_won, own.difference.num_lost, own.difference.num_questions
 
 
+def one_file(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "file").write_text("x")
+    return folder
+
+
 def test_a_second_round_is_set_as_the_last_and_paid_with_the_first(
     shelf: Shelf, tmp_path: Path
 ) -> None:
-    (tmp_path / "model").mkdir()
     behind: dict[str, str] = {}
     for name, beta, seconds in (("r1", 0.1, 20.0), ("r2", 0.5, 30.0)):
-        shelf.put("aligned", name, tmp_path / "model", stage="dpo", inputs=behind,
+        shelf.put("aligned", name, one_file(tmp_path / name), stage="dpo", inputs=behind,
                   config={"config": {"beta": beta}}, seconds=seconds)  # fmt: skip
         behind = {"policy": shelf.store.artifact_uri("aligned", name)}
     asked = {"aligned": behind["policy"]}
-    manifest = shelf.put("predictions", "p", tmp_path / "model", stage="evaluate", inputs=asked)
+    folder = one_file(tmp_path / "asked")
+    manifest = shelf.put("predictions", "p", folder, stage="evaluate", inputs=asked)
     side = Side("two rounds", "aligned", {}, "", manifest, shelf.store)
     assert side.settings["dpo.beta"] == 0.5
     assert side.spent["dpo"].seconds == 50.0

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 from typer.main import get_command
 
 import components
 from chainsight.cli import app
 from chainsight.config import RunConfig
+from chainsight.job import _WITHOUT_RESULT
 from chainsight.stages import STAGES
 from pipelines.compiled import parameters
 from pipelines.placement import Placement
@@ -100,3 +102,17 @@ def test_light_modules_import_nothing_heavy(module: str) -> None:
 def test_no_file_is_a_drawer_for_odds_and_ends() -> None:
     names = {p.stem for p in (ROOT / "src").rglob("*.py")}
     assert names.isdisjoint({"utils", "helpers", "common", "misc"})
+
+
+def test_code_that_stays_out_of_the_code_version_is_of_no_stage() -> None:
+    """But for what has settings of pods and of promotion, and who is told of a stage."""
+    graph = grimp.build_graph("chainsight")
+    stages = graph.find_descendants("chainsight.stages") | {
+        "chainsight.runner",
+        "chainsight.shards",
+    }
+    used = set.union(*(graph.find_upstream_modules(stage) for stage in stages))
+    files = {name.removeprefix("chainsight.").replace(".", "/") for name in used}
+    outside = {file for file in files if f"{file}.py".startswith(_WITHOUT_RESULT)}
+    told = {file for file in outside if file.split("/")[0] in ("progress", "tracking")}
+    assert outside - told == {"config/platform", "config/promotion"}

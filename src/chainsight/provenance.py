@@ -155,16 +155,21 @@ class Setting:
 
 
 def settings_behind(uris: Iterable[str], manifest: Callable[[str], Manifest]) -> dict[str, Any]:
-    """Every setting of every stage behind some artifacts, by dotted name."""
+    """Every setting of every stage behind some artifacts, by dotted name; of several rounds those
+    of the last."""
     found: dict[str, Any] = {}
-    todo = list(uris)
-    seen = set(todo)
-    while todo:
-        read = manifest(todo.pop())
-        todo += [one for one in read.inputs.values() if one not in seen]
-        seen |= set(read.inputs.values())
-        found |= settings_of(read)
+    for read in lineage(uris, manifest):
+        found = settings_of(read) | found
     return found
+
+
+def lineage(uris: Iterable[str], manifest: Callable[[str], Manifest]) -> Iterator[Manifest]:
+    """Some artifacts and all that is behind them, of every round, the nearest first."""
+    todo = list(dict.fromkeys(uris))
+    for uri in todo:
+        read = manifest(uri)
+        yield read
+        todo += [one for one in dict.fromkeys(read.inputs.values()) if one not in todo]
 
 
 def settings_of(manifest: Manifest) -> dict[str, Any]:

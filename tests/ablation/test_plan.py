@@ -8,7 +8,7 @@ import pytest
 from chainsight.ablation.plan import Node, Plan, Row
 from chainsight.config import DpoSection, EvaluateSection, SftSection
 from chainsight.errors import ConfigError
-from tests.ablation.conftest import Bench
+from tests.ablation.conftest import VERIFIED, Bench
 
 
 def stages(plan: Plan) -> Counter[str]:
@@ -172,3 +172,23 @@ def test_a_bad_setting_is_refused_by_name_before_anything_runs(bench: Bench, cas
     with pytest.raises(ConfigError, match=message):
         bench.state({"good": {"recipe": "sft"}, **settings}, **more)
     assert not (bench.folder / "home" / "store").exists()
+
+
+VOTED: dict[str, tuple[dict[str, Any], str]] = {
+    "a method that there is not": ({"method": "guess"}, "no method 'guess'; there are greedy"),
+    "too many answers": ({"method": "best", "n": 99}, "n = 99, but 'DPO' draws 4 answers"),
+    "a setting that is not verified": (
+        {"setting": "both", "method": "best"}, "'both' is not verified; write verify: true",
+    ),
+    "direct answers": ({"method": "best", "mode": "direct"}, "best chooses among reasoned answers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", VOTED)
+def test_a_claim_of_what_is_not_there_is_refused_before_anything_runs(
+    bench: Bench, case: str
+) -> None:
+    side, message = VOTED[case]
+    claim = {"name": "c", "better": {"setting": "DPO"} | side, "than": "both"}
+    with pytest.raises(ConfigError, match=f"claim 'c': {message}"):
+        bench.state(VERIFIED, claims=[claim])

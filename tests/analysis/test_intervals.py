@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chainsight import paired
-from chainsight.analysis.intervals import Array, interval, t_quantile
+from chainsight.analysis.intervals import Array, accuracy, interval, t_quantile, wilson
 
 TRUTH = 0.05
 
@@ -88,3 +88,24 @@ def test_students_quantiles_are_those_of_the_table() -> None:
 
     for freedom in (1, 1.5, 2, 4, 7.3, 30, 1000, 1e9):
         assert t_quantile(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=1e-3)
+
+
+def test_shares_have_wilsons_interval() -> None:
+    from scipy.stats import binomtest
+
+    for won, count in ((0, 10), (3, 12), (40, 41)):
+        expected = binomtest(won, count).proportion_ci(0.95, "wilson")
+        found = wilson(won / count, count)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "low", "high"),
+    [(0.0, 0.0, 0.0, 0.0370), (1.0, 0.0, 0.9630, 1.0), (0.5, 0.05, 0.4038, 0.5962)],
+)
+def test_accuracies_have_wilsons_interval(
+    value: float, error: float, low: float, high: float
+) -> None:
+    """Against the published formula at 0, 50 and 100 of 100."""
+    found = accuracy(value, error, 100)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chainsight.analysis.differences import by_model
-from chainsight.analysis.slices import bands, benjamini_hochberg, slices, traits, wilson
+from chainsight.analysis.slices import bands, benjamini_hochberg, slices, traits
 from chainsight.records import Example, Prediction
 
 Answers = Callable[..., list[Prediction]]
@@ -47,15 +47,6 @@ def test_q_values_are_benjamini_and_hochbergs() -> None:
     assert found == pytest.approx(list(false_discovery_control(p)))
     assert sum(q < 0.05 for q in found) == 4
     assert benjamini_hochberg([]) == []
-
-
-def test_shares_have_wilsons_interval() -> None:
-    from scipy.stats import binomtest
-
-    for won, count in ((0, 10), (3, 12), (40, 41)):
-        expected = binomtest(won, count).proportion_ci(0.95, "wilson")
-        found = wilson(won, count)
-        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
 @pytest.mark.parametrize(

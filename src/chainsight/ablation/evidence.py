@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 from chainsight import records
 from chainsight.ablation.execute import State
 from chainsight.ablation.plan import Row
-from chainsight.analysis import claims, voting
+from chainsight.analysis import claims, curves, voting
 from chainsight.config import VerifySection
 from chainsight.config.ablate import ClaimSection, Side
 from chainsight.decision import dataset_of
-from chainsight.errors import ConfigError
 from chainsight.records import Prediction, Verified
 from chainsight.scoring import ALL
 
@@ -26,14 +24,10 @@ class Evidence:
     def __init__(self, state: State) -> None:
         self._state = state
         self._predicted: dict[str, dict[str, Scores]] = {}
-        self._verified: dict[str, list[list[Verified]]] = {}
+        self._verified: dict[str, curves.Groups] = {}
 
     def series(self, side: Side, mode: str, dataset: str) -> claims.Series:
-        """Scores of a side by seed, as far as its rows are finished.
-
-        Raises:
-            ConfigError: a method or a number of answers that there is not.
-        """
+        """Scores of a side by seed, as far as its rows are finished."""
         rows = [row for row in self._state.plan.rows if row.name == side.setting]
         step = "verify" if side.method else "score"
         done = [row for row in rows if row.steps.get(step) in self._state.done]
@@ -43,23 +37,23 @@ class Evidence:
     def _scores(self, row: Row, side: Side, mode: str) -> Scores:
         if side.method is None:
             return self.predicted(row).get(side.mode or mode, {})
+        method = cast(voting.Method, side.method)  # `plan` has checked it
+        questions = [one for own in self.verified(row).values() for one in own]
         return {
-            question[0].example_id: self.chosen(row, question, side.method, side.n)
-            for question in self.verified(row)
+            one[0].example_id: self._chosen(method, one, side.n, self.scale(row))
+            for one in questions
         }
 
-    def chosen(self, row: Row, question: voting.Question, method: str, n: int | None) -> float:
+    @staticmethod
+    def _chosen(
+        method: voting.Method, question: voting.Question, n: int | None, scale: voting.Scale
+    ) -> float:
         """The expected score of a method with `n` answers, over all subsets of so many."""
-        count = len(voting.samples(question))
-        if method not in voting.METHODS:
-            known = ", ".join(voting.METHODS)
-            raise ConfigError(f"no method {method!r}; there are {known}")
-        if n is not None and n > count:
-            raise ConfigError(f"n = {n}, but {row.name!r} has {count} answers to a question")
-        (value,) = voting.values(method, question, [n or count], self._scale(row))
+        (value,) = voting.values(method, question, [n or len(voting.samples(question))], scale)
         return value
 
-    def _scale(self, row: Row) -> voting.Scale:
+    def scale(self, row: Row) -> voting.Scale:
+        """How a row's rewards are read."""
         section = self._state.plan.nodes[row.steps["verify"]].config
         assert isinstance(section, VerifySection)
         return voting.Scale(section.beta, section.max_words)
@@ -75,13 +69,12 @@ class Evidence:
             self._predicted[node] = found
         return self._predicted[node]
 
-    def verified(self, row: Row) -> list[list[Verified]]:
-        """A row's judged answers, question by question."""
+    def verified(self, row: Row) -> curves.Groups:
+        """A row's judged answers, question by question, by dataset."""
         node = row.steps["verify"]
         if node not in self._verified:
             rows = records.read(self._folder(node, "verified") / "verified.parquet", Verified)
-            groups = groupby(rows, key=lambda one: one.example_id)
-            self._verified[node] = [list(group) for _, group in groups]
+            self._verified[node] = curves.grouped(rows)
         return self._verified[node]
 
     def _folder(self, node: str, kind: str) -> Any:
@@ -105,7 +98,7 @@ def verdict(claim: ClaimSection, evidence: Evidence) -> dict[str, Any]:
             better, than = _common(better, than)
         return told | compare(claim.name, title(claim.better), title(claim.than),
                               better, than, claim.relation)  # fmt: skip
-    except (ConfigError, ValueError) as error:
+    except ValueError as error:
         unknown: dict[str, Any] = {
             "difference": None,
             "low": None,

@@ -1,7 +1,6 @@
 """What an ablation found, read off the store: scores, differences, verdicts, as `ablation.json`."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ from chainsight.ablation.evidence import Evidence, compare, verdict
 from chainsight.ablation.execute import State
 from chainsight.ablation.plan import Row
 from chainsight.analysis import voting
-from chainsight.analysis.curves import sizes
+from chainsight.analysis.curves import curves
 from chainsight.config.ablate import SettingSection, Side
-from chainsight.decision import dataset_of
 from chainsight.job import code_version
 
 FILE = "ablation.json"
@@ -83,20 +81,10 @@ def _voting(row: Row, state: State, evidence: Evidence) -> dict[str, dict[str, f
     """Accuracy by method and number of answers; the plain mean over the datasets."""
     if row.steps.get("verify") not in state.done:
         return None
-    questions = evidence.verified(row)
-    counts = sizes(min(len(voting.samples(question)) for question in questions))
-    return {
-        method: {str(n): _mean(row, method, n, questions, evidence) for n in counts}
-        for method in SHOWN
-    }
-
-
-def _mean(row: Row, method: str, n: int, questions: list[list[Any]], evidence: Evidence) -> float:
-    groups: dict[str, list[float]] = {}
-    for question in questions:
-        score = evidence.chosen(row, question, method, n)
-        groups.setdefault(dataset_of(question[0].example_id), []).append(score)
-    return math.fsum(math.fsum(own) / len(own) for own in groups.values()) / len(groups)
+    found: dict[str, dict[str, float]] = {}
+    for point in curves(evidence.verified(row), SHOWN, evidence.scale(row)):
+        found.setdefault(point.method, {})[str(point.n)] = point.value
+    return found
 
 
 def _one(row: Row, state: State) -> dict[str, Any]:

@@ -21,7 +21,8 @@ Groups = Mapping[str, Sequence[Question]]
 
 @dataclass(frozen=True)
 class Point:
-    """A method with `n` samples: its accuracy, and how far it is above greedy; all 0 to 1."""
+    """A method with `n` samples: its accuracy, 0 to 1, and how far it is above the greedy answer of
+    the model that drew them."""
 
     method: Method
     n: int

@@ -1,4 +1,4 @@
-"""Intervals of paired differences, over questions and over training seeds. Pure.
+"""Intervals of paired differences, over questions and over training seeds, and of shares. Pure.
 
 Shapes: s seeds, q questions, k different columns of differences, r resamples.
 
@@ -37,7 +37,7 @@ CELLS = 2**22
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference and the bounds of its interval, -1 to 1."""
+    """A figure and the bounds of its interval."""
 
     value: float
     low: float
@@ -136,3 +136,21 @@ def t_quantile(freedom: float) -> float:
     density = np.cos(angles) ** (freedom - 1)
     mass = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
     return math.sqrt(freedom) * math.tan(float(np.interp(LEVEL * mass[-1], mass, angles)))
+
+
+def wilson(share: float, count: float) -> Interval:
+    """Wilson's interval of a share of `count`, which holds at 0 and 1, too."""
+    middle = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
+    half = Z / (1 + Z**2 / count) * math.sqrt(share * (1 - share) / count + (Z / count) ** 2 / 4)
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def accuracy(value: float, standard_error: float, num_questions: int) -> Interval:
+    """Wilson's interval of a mean score, 0 to 1.
+
+    With as many questions as would give its standard error, were they right or wrong: for a
+    single benchmark of such questions they are all but one; a value of 0 or 1 has all.
+    """
+    spread = value * (1 - value)
+    known = standard_error and spread
+    return wilson(value, spread / standard_error**2 if known else num_questions)

@@ -4,19 +4,19 @@ Many slices are looked at, so some differ by chance: Benjamini and Hochberg's q-
 the Royal Statistical Society B 57:289, 1995) is the share of false findings among all slices of a
 table that are at least as sure. Slices by length look at what models did, not at what they were
 given; they describe and prove no cause. Nor is a question "hard" because one of the two compared
-models got it wrong: such slices would show a gain where there is none.
+models got it wrong: such slices would show a gain where there is none. A slice pools the questions
+of all benchmarks.
 """
 
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from chainsight.analysis.differences import Answered, Answers, chance, gains
-from chainsight.analysis.intervals import LEVEL, Interval, interval
+from chainsight.analysis.intervals import Interval, interval, wilson
 from chainsight.metrics import is_right
 from chainsight.records import MODES, Example
 
@@ -84,16 +84,7 @@ def _large(values: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
 
 def mean_score(answers: Answers, keys: Sequence[str]) -> Interval:
     """Mean score with Wilson's interval; for scores between 0 and 1 it is wider than need be."""
-    return wilson(math.fsum(answers[key].score for key in keys), len(keys))
-
-
-def wilson(total: float, count: int) -> Interval:
-    """Wilson's interval of a share."""
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    share, weight = total / count, z**2 / count
-    middle = (share + weight / 2) / (1 + weight)
-    half = math.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+    return wilson(math.fsum(answers[key].score for key in keys) / len(keys), len(keys))
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from chainsight.analysis.intervals import LEVEL, Array, Interval
 from chainsight.errors import RecordError
+from chainsight.paired import RESAMPLES
 from chainsight.records import Verified
 
 Span = tuple[int, int]
@@ -27,7 +28,6 @@ STRONG_NATS = 0.1
 UNCERTAIN = math.log(0.9)
 """Below this log-probability under the policy a token might well have been another. Elsewhere
 no reward is far from zero, so that chance among all tokens is easily beaten."""
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -120,24 +120,15 @@ def chance(num_tokens: int, num_inside: int, num_picked: int) -> float:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A figure with the bounds of 95 % of its bootstrap."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Rate:
     """How often slips were found, beside chance."""
 
     num_slips: int
     num_questions: int
-    found: Estimate
+    found: Interval
     """Share of the slips."""
     chance: float
-    ratio: Estimate
+    ratio: Interval
     """Found, to chance; nan where there was none."""
 
 
@@ -162,12 +153,12 @@ def rate(tries: Sequence[Try]) -> Rate:
     )
 
 
-def _ratio(found: float, by_chance: float, drawn: NDArray[np.float64]) -> Estimate:
+def _ratio(found: float, by_chance: float, drawn: Array) -> Interval:
     if not by_chance:
-        return Estimate(math.nan, math.nan, math.nan)
+        return Interval(math.nan, math.nan, math.nan)
     return _estimate(found / by_chance, drawn[:, 0] / drawn[:, 1])
 
 
-def _estimate(value: float, drawn: NDArray[np.float64]) -> Estimate:
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Estimate(float(value), float(low), float(high))
+def _estimate(value: float, drawn: Array) -> Interval:
+    low, high = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Interval(float(value), float(low), float(high))

@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 from chainsight.metrics import is_right
 from chainsight.report import parts
+from chainsight.report.parts import MODE_WORDS
 from chainsight.report.samples import KINDS, Sample, Samples, Sheet, Voice, count_kinds
 from chainsight.webpage import table, text, traced
 
-MODES = {"direct": "direct", "cot": "reasoned"}
 STYLE = """
 .filters { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr));
   gap: 8px 12px; background: var(--card); border: 1px solid var(--line); border-radius: 8px;
@@ -88,7 +88,7 @@ def _source(kind: str, before: str, after: str) -> str:
 def _filters(samples: Samples) -> str:
     models = list(dict.fromkeys(model for model, _ in samples.voices))
     modes = list(dict.fromkeys(mode for _, mode in samples.voices))
-    voices = [(f"{model}/{mode}", f"{model}, {MODES[mode]}") for model, mode in samples.voices]
+    voices = [(f"{model}/{mode}", f"{model}, {MODE_WORDS[mode]}") for model, mode in samples.voices]
     statuses = sorted({voice.status for sample in samples.shown for voice in sample.voices})
     kinds = [(kind, f"{kind}: {KINDS[kind]}") for kind in count_kinds(samples)]
     before, after = (f"{model}/{modes[-1]}" for model in samples.ends)
@@ -97,7 +97,7 @@ def _filters(samples: Samples) -> str:
         _select("dataset", "Dataset", _same(sorted({s.dataset for s in samples.shown}))),
         _select("kind", "Kind", kinds),
         _select("model", "Model", _same(models)),
-        _select("mode", "Mode", [(mode, MODES[mode]) for mode in modes]),
+        _select("mode", "Mode", [(mode, MODE_WORDS[mode]) for mode in modes]),
         _select("verdict", "Verdict", [("1", "right"), ("0", "wrong")]),
         _select("status", "Answer status", [(s, s.replace("_", " ")) for s in statuses]),
         _select("from", "Flips from", voices, before),
@@ -166,8 +166,8 @@ def _voices(sample: Sample) -> str:
     """Models down, modes across."""
     said = {(voice.model, voice.mode): voice for voice in sample.voices}
     models = list(dict.fromkeys(model for model, _ in said))
-    modes = [mode for mode in MODES if any(mode == known for _, known in said)]
-    head = "".join(f'<th scope="col" class="{mode}">{MODES[mode]}</th>' for mode in modes)
+    modes = [mode for mode in MODE_WORDS if any(mode == known for _, known in said)]
+    head = "".join(f'<th scope="col" class="{mode}">{MODE_WORDS[mode]}</th>' for mode in modes)
     rows = "".join(
         f'<tr><th scope="row">{text(model)}</th>'
         + "".join(_voice(said.get((model, mode))) for mode in modes)

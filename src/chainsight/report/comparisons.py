@@ -10,9 +10,10 @@ from chainsight.analysis.agreement import Agreement, Flips
 from chainsight.analysis.differences import Difference
 from chainsight.analysis.slices import MIN_QUESTIONS, Slice
 from chainsight.report import figures
-from chainsight.report.browser import MODES, anchor
+from chainsight.report.browser import anchor
 from chainsight.report.evidence import Evidence, Sliced
 from chainsight.report.figures import Scale, Source, bounds, chance, gain, reading, strip
+from chainsight.report.parts import MODE_WORDS
 from chainsight.report.samples import Samples
 from chainsight.scoring import ALL
 from chainsight.webpage import table, text
@@ -72,7 +73,7 @@ def _difference(one: Difference, scale: Scale) -> list[str]:
     )
     return [
         f'<span class="sign">{text(one.better)} over {text(one.than)}</span>',
-        MODES[one.mode],
+        MODE_WORDS[one.mode],
         "all (mean)" if one.dataset == ALL else text(one.dataset),
         gain(one.gain, source),
         bounds(one.gain, source),
@@ -107,7 +108,7 @@ def _sliced(of: Sliced, *, is_open: bool) -> str:
     models = [f"{text(model)}, %" for model in (of.than, of.better)]
     head = ["by", "slice", "questions", *models, "points", "95 % interval", scale.title()]
     rows = [_slice(of, one, scale) for one in of.slices]
-    title = f"{text(of.better)} over {text(of.than)}, {MODES[of.mode]}"
+    title = f"{text(of.better)} over {text(of.than)}, {MODE_WORDS[of.mode]}"
     sure = sum(one.q_value < FALSE_SHARE for one in of.slices)
     return (
         f"<details{' open' if is_open else ''}><summary>{title}: {sure} of {len(rows)} slices "
@@ -184,7 +185,7 @@ def _all_flips(found: Sequence[Flips], shown: AbstractSet[str]) -> str:
 
 
 def _flips(one: Flips, shown: AbstractSet[str]) -> str:
-    title = f"{text(one.than)} → {text(one.better)}, {MODES[one.mode]}"
+    title = f"{text(one.than)} → {text(one.better)}, {MODE_WORDS[one.mode]}"
     return (
         f"<details><summary>{title}: {len(one.won):,} won, {len(one.lost):,} lost"
         f"</summary><p>{one.both_right:,} right and {one.both_wrong:,} wrong with both.</p>"

@@ -15,7 +15,8 @@ from chainsight.analysis.credit import (
     WRONG,
     Credit,
 )
-from chainsight.analysis.steps import Estimate, Rate
+from chainsight.analysis.intervals import Interval
+from chainsight.analysis.steps import Rate
 from chainsight.demo.steps import FAULTS
 from chainsight.webpage import table
 
@@ -113,7 +114,7 @@ def words(found: Credit) -> list[str]:
     return [counts, result, *([_control(rates)] if (WRONG, CONTROL.name) in rates else [])]
 
 
-def _met(ratio: Estimate) -> str:
+def _met(ratio: Interval) -> str:
     if ratio.low >= GOAL:
         return "met"
     return "missed" if ratio.high < GOAL else "neither met nor missed for certain"
@@ -133,11 +134,11 @@ def _control(rates: Rates) -> str:
     )
 
 
-def _percent(one: Estimate) -> str:
+def _percent(one: Interval) -> str:
     return f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})"
 
 
-def _times(one: Estimate) -> str:
+def _times(one: Interval) -> str:
     if math.isnan(one.value):
         return "no chance"
     return f"{one.value:.2f}x ({one.low:.2f} to {one.high:.2f})"

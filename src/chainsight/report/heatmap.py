@@ -7,7 +7,6 @@ no fact hangs on a colour.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 
 from chainsight.analysis import steps
 from chainsight.analysis.credit import Known
@@ -15,8 +14,10 @@ from chainsight.analysis.steps import Token
 from chainsight.demo.steps import Slip
 from chainsight.metrics import is_right
 from chainsight.records import Example, Verified
+from chainsight.report import parts
 from chainsight.report.choice import spread
 from chainsight.report.pictures import picture
+from chainsight.webpage import text
 
 NUM_SAMPLES = 12
 """Questions shown: half for their strongest negative reward, half from all over."""
@@ -97,20 +98,12 @@ def _card(
     example: Example, answers: Sequence[Verified], slips: Mapping[tuple[str, int], Slip]
 ) -> str:
     shown = [one for image in example.images if (one := picture(image))]
-    sharp = (' class="tiny"' if one.pixelated else "" for one in shown)
-    images = "".join(
-        f'<img{kind} src="{one.uri}" alt="what the question is about">'
-        for kind, one in zip(sharp, shown, strict=True)
-    )
-    choices = "".join(
-        f"<br>{chr(65 + at)}. {escape(one)}" for at, one in enumerate(example.choices or ())
-    )
     voices = "".join(answer(one, slips.get((one.example_id, one.index))) for one in answers)
     return (
-        f'<div class="card"><div>{images}</div><div><div class="question">'
-        f"{escape(example.question)}{choices}</div>"
-        f'<p class="faint">{escape(example.id)}, reference: '
-        f"{escape(' | '.join(example.references))}</p>{voices}</div></div>\n"
+        f'<div class="card"><div>{parts.images(shown, example.id)}</div><div>'
+        f'<p class="faint">{text(example.id)}</p>'
+        f"{parts.question(example.question, example.choices or ())}"
+        f"{parts.references(example.references)}{voices}</div></div>\n"
     )
 
 
@@ -118,32 +111,31 @@ def answer(one: Verified, slip: Slip | None = None) -> str:
     """An answer's text, coloured, with its verdict and what stands out in words."""
     chain = steps.tokens(one)
     first = next(iter(steps.first_strong(chain)), None)
-    verdict, kind = ("✓ right", "good") if is_right(one.score) else ("✗ wrong", "bad")
     who = "greedy answer" if one.index < 0 else f"sample {one.index}"
     total = one.logprob_aligned - one.logprob_policy
     return (
-        f'<div class="said"><b>{who}</b> <span class="{kind}">{verdict}</span> '
-        f'<span class="faint">answer {escape(one.answer) or "none"}, reward {total:+.2f} nats'
+        f'<div class="said"><b>{who}</b> {parts.verdict(is_right(one.score))} '
+        f'<span class="faint">answer {text(one.answer) or "none"}, reward {total:+.2f} nats'
         f'</span>\n<div class="heat">{_text(one, chain, first, slip)}</div>'
         f"<p>{_words(one, first, slip)}</p></div>"
     )
 
 
 def _text(one: Verified, chain: Sequence[Token], first: Token | None, slip: Slip | None) -> str:
-    parts = []
+    spans = []
     for piece, token in zip(one.pieces, chain, strict=True):
         marks = [shade(token.reward)]
         marks += ["first"] if token is first else []
         marks += ["slip"] if slip and steps.inside(token, slip.word) else []
-        parts.append(_span(piece, token.reward, " ".join(filter(None, marks))))
-    return "".join(parts)
+        spans.append(_span(piece, token.reward, " ".join(filter(None, marks))))
+    return "".join(spans)
 
 
 def _span(piece: str, reward: float, marks: str) -> str:
     """A piece of text; what has no colour and no mark needs no element."""
     if not marks:
-        return escape(piece)
-    return f'<span class="{marks}" title="{reward:+.2f} nats">{escape(_visible(piece))}</span>'
+        return text(piece)
+    return f'<span class="{marks}" title="{reward:+.2f} nats">{text(_visible(piece))}</span>'
 
 
 def _visible(piece: str) -> str:
@@ -165,7 +157,7 @@ def _words(one: Verified, first: Token | None, slip: Slip | None) -> str:
     if first:
         said = f"First strongly negative: {_quoted(one, first.span)}, {first.reward:+.2f} nats."
     if slip:
-        said += f" Known first wrong word: {_quoted(one, slip.word)} ({escape(slip.fault)})."
+        said += f" Known first wrong word: {_quoted(one, slip.word)} ({text(slip.fault)})."
     return said
 
 
@@ -173,4 +165,4 @@ def _quoted(one: Verified, span: steps.Span) -> str:
     """A word in its place."""
     before = one.text[max(0, span[0] - 20) : max(0, span[0])].split("\n")[-1].rstrip()
     word = _visible(one.text[max(0, span[0]) : span[1]]).strip()
-    return f"“…{escape(before)} <b>{escape(word)}</b>”"
+    return f"“…{text(before)} <b>{text(word)}</b>”"

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 from chainsight.analysis.differences import Difference
+from chainsight.analysis.intervals import accuracy
 from chainsight.records import MODES, Score
 from chainsight.report import parts
 from chainsight.report.data import ReportData
 from chainsight.report.parts import MODE_TITLES, duration
 from chainsight.report.samples import ends
-from chainsight.report.wilson import interval
 from chainsight.scoring import ALL, headline
 from chainsight.webpage import text, traced
 
@@ -132,18 +132,19 @@ def _results(data: ReportData) -> str:
 def _accuracy(score: Score | None) -> str:
     if score is None:
         return "<td>-</td>"
-    low, high = interval(score)
     name = f"{score.model}/{score.mode}"
     rows = f"rows of model {score.model}, mode {score.mode}" + (
         ", mean of the datasets' means" if score.dataset == ALL else ""
     )
     source = f"predictions.parquet: mean of score, {rows}"
-    bounds = f"95 % interval (Wilson) of {source}"
-    return (
-        f"<td><b>{traced(f'accuracy/{name}', score.value, f'{100 * score.value:.1f}', source)} %"
-        f"</b><small>{traced(f'accuracy_low/{name}', low, f'{100 * low:.1f}', bounds)} to "
-        f"{traced(f'accuracy_high/{name}', high, f'{100 * high:.1f}', bounds)}</small></td>"
-    )
+    value = traced(f"accuracy/{name}", score.value, f"{100 * score.value:.1f}", source)
+    found = accuracy(score.value, score.standard_error, score.num_examples)
+    low, high = (
+        traced(f"accuracy_{end}/{name}", bound, f"{100 * bound:.1f}",
+               f"95 % interval (Wilson) of {source}")
+        for end, bound in (("low", found.low), ("high", found.high))
+    )  # fmt: skip
+    return f"<td><b>{value} %</b><small>{low} to {high}</small></td>"
 
 
 def _change(one: Difference | None) -> str:

@@ -7,6 +7,8 @@ from chainsight.report.pictures import Picture
 from chainsight.webpage import text
 
 MODE_TITLES = {"direct": "direct answer", "cot": "reasoned answer"}
+MODE_WORDS = {"direct": "direct", "cot": "reasoned"}
+"""Where there is room for a word."""
 
 
 def images(pictures: Sequence[Picture], example_id: str) -> str:

@@ -109,7 +109,8 @@ def _header(found: Verification) -> str:
         f'<p class="faint">{escape(who)}, judged by log(aligned / policy); '
         f"{found.created:%Y-%m-%d %H:%M} UTC</p>"
         f'<div class="banner {kind}"><b>{_verdict(best)}</b><br>Best of {best.n} by reward '
-        f"against the greedy answer: {gain(best)} points. {_controls(last)}</div>"
+        f"against the greedy answer of the model {found.settings.drawn_by}: {gain(best)} points. "
+        f"{_controls(last)}</div>"
     )
 
 

@@ -12,7 +12,7 @@ from chainsight.cli import app
 from chainsight.errors import ConfigError, RecordError
 from chainsight.report.compare import page, show
 from chainsight.report.compare.comparison import Comparison, Line, compare
-from chainsight.report.compare.sides import of_version, read
+from chainsight.report.compare.sides import Side, of_version, read
 from chainsight.tracking import PREDICTIONS_URI, Version
 
 from .conftest import Shelf, answers, questions
@@ -38,6 +38,28 @@ def line(found: Comparison, mode: str, dataset: str = "bars") -> Line:
 
 def counts(own: Line) -> tuple[int, int, int]:
     return own.difference.num_won, own.difference.num_lost, own.difference.num_questions
+
+
+def one_file(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "file").write_text("x")
+    return folder
+
+
+def test_a_second_round_is_set_as_the_last_and_paid_with_the_first(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    behind: dict[str, str] = {}
+    for name, beta, seconds in (("r1", 0.1, 20.0), ("r2", 0.5, 30.0)):
+        shelf.put("aligned", name, one_file(tmp_path / name), stage="dpo", inputs=behind,
+                  config={"config": {"beta": beta}}, seconds=seconds)  # fmt: skip
+        behind = {"policy": shelf.store.artifact_uri("aligned", name)}
+    asked = {"aligned": behind["policy"]}
+    folder = one_file(tmp_path / "asked")
+    manifest = shelf.put("predictions", "p", folder, stage="evaluate", inputs=asked)
+    side = Side("two rounds", "aligned", {}, "", manifest, shelf.store)
+    assert side.settings["dpo.beta"] == 0.5
+    assert side.spent["dpo"].seconds == 50.0
 
 
 # --- figures -----------------------------------------------------------------------------------
@@ -67,6 +89,15 @@ def test_fewer_flips_than_chance_brings_are_open(shelf: Shelf) -> None:
     before = shelf.evaluation("a", ASKED, answers(ASKED, (1, 2)))
     after = shelf.evaluation("b", ASKED, answers(ASKED, (3,)))
     assert line(compared(shelf, before, after), "cot").verdict == "open"
+
+
+def test_interval_and_test_must_agree(shelf: Shelf) -> None:
+    """Five won and none lost: the bootstrap is clear of zero, McNemar's p is 0.0625."""
+    before = shelf.evaluation("a", ASKED, answers(ASKED, range(5)))
+    after = shelf.evaluation("b", ASKED, answers(ASKED))
+    own = line(compared(shelf, before, after), "cot")
+    assert own.gain.low > 0
+    assert own.verdict == "open"
 
 
 def test_several_benchmarks_count_alike(shelf: Shelf) -> None:
@@ -164,6 +195,25 @@ def test_a_model_that_was_not_asked_is_refused_with_those_that_were(shelf: Shelf
 def test_the_only_model_needs_no_name(shelf: Shelf) -> None:
     uri = shelf.evaluation("a", ASKED, answers(ASKED, model="model"))
     assert read(uri, None).model == "model"
+
+
+def test_a_setting_of_an_ablation_is_a_side_with_one_of_its_seeds(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    rows = answers(ASKED, model="model")
+    seeds = {str(n): {"predictions": shelf.evaluation(f"s{n}", ASKED, rows)} for n in (0, 1)}
+    told = tmp_path / "reports/mine/ablation.json"
+    told.parent.mkdir(parents=True)
+    told.write_text(json.dumps({"settings": [{"name": "both", "seeds": seeds}]}))
+    run = str(Path("configs/demo.yaml").resolve())
+    plan: dict[str, Any] = {"name": "mine", "run": run, "settings": {"both": {"recipe": "sft"}}}
+    plan["set"] = {"run.home": str(tmp_path)}
+    path = tmp_path / "ablation.yaml"
+    path.write_text(json.dumps(plan))  # JSON is YAML
+    assert read(f"{path}#both", None).manifest.key == "s0"
+    assert read(f"{path}#both/1", None).manifest.key == "s1"
+    with pytest.raises(ConfigError, match="'both' has the seeds 0, 1"):
+        read(f"{path}#both/7", None)
 
 
 @pytest.mark.parametrize("reference", ["nowhere", "a/b", "store/aligned/123"])

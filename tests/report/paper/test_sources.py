@@ -94,6 +94,16 @@ def test_the_verifiers_ways_of_choosing_are_settings_of_their_own(tmp_path: Path
     assert found["aligned, best of 3"] == 0.0
 
 
+def test_votes_are_weighed_by_the_verifications_beta(tmp_path: Path) -> None:
+    """Two right samples with a reward of 0.1 against a wrong one with 3.0."""
+    told, config = ablation(tmp_path)
+    for beta, score in ((0.1, 1.0), (1.0, 0.0)):
+        told["settings"][1]["set"] = {"verify.beta": beta}
+        settings, _ = of_ablation(told, config)
+        (found,) = (one for one in settings if one.name == "aligned, weighted of 3")
+        assert found.results["0"][Place("cot", "bars")].value == score
+
+
 def test_a_run_gives_its_models_by_what_they_are(tmp_path: Path) -> None:
     told = {"models": {name: summary(name, 0.1, 0.2)["models"][name]
                        for name in ("base", "policy", "aligned", "champion")}}  # fmt: skip

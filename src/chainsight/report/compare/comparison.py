@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from chainsight import paired, records
 from chainsight.analysis.differences import Difference
-from chainsight.analysis.intervals import Interval
+from chainsight.analysis.intervals import LEVEL, Interval
 from chainsight.decision import UNPARSED, dataset_of
 from chainsight.provenance import Setting, settings_that_differ
 from chainsight.records import Example, Prediction
@@ -21,9 +21,6 @@ from chainsight.report.compare.sides import Side
 from chainsight.report.evidence import Evidence, collect_evidence
 from chainsight.report.samples import Samples, choose_samples
 from chainsight.scoring import ALL
-
-CONFIDENCE = 0.975
-"""Of each bound: together they hold with 95 %."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,10 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """In one word, by the interval: better, worse, or open."""
-        if self.gain.low > 0:
-            return "better"
-        return "worse" if self.gain.high < 0 else "open"
+        """In one word: better, worse, or open."""
+        if not self.difference.is_sure:
+            return "open"
+        return "better" if self.gain.value > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -162,7 +159,7 @@ def _longer(groups: Mapping[str, Sequence[Pair]]) -> tuple[float, float]:
         )
         for name, own in groups.items()
     ]
-    return paired.bounds(means, CONFIDENCE)
+    return paired.bounds(means, (1 + LEVEL) / 2)
 
 
 def changed(before: Side, after: Side) -> tuple[Setting, ...]:

@@ -9,25 +9,20 @@ from chainsight.report import browser, comparisons, figures
 from chainsight.report.compare.comparison import Comparison, Line
 from chainsight.report.figures import Source, bounds, chance, gain, reading, strip
 from chainsight.report.page import SCRIPT
-from chainsight.report.parts import points
+from chainsight.report.parts import MODE_WORDS, points
 from chainsight.scoring import ALL
 from chainsight.webpage import document, table, text, tiles
 
-MODE_TITLES = {"direct": "direct", "cot": "reasoned"}
-STYLE = (
-    comparisons.STYLE
-    + """
+STYLE = """
 .sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 12px;
   margin: 14px 0; }
 .sides div { border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px;
   background: var(--card); overflow-wrap: anywhere; }
-td.value { overflow-wrap: anywhere; }
 """
-)
 READING = (
     "B less A, question by question, on the same questions. The interval is a paired bootstrap's "
-    "over the questions (95 %); p is two-sided, by the test that the gate uses. An interval that "
-    "holds zero shows no difference: it does not show that there is none."
+    "over the questions (95 %); p is two-sided, by the test that the gate uses. Where the interval "
+    "holds zero, or p is above 0.05, no difference is shown; that does not show that there is none."
 )
 
 
@@ -78,7 +73,7 @@ def whole(lines: Iterable[Line]) -> list[Line]:
 
 def _tiles(lines: Iterable[Line]) -> str:
     return tiles(
-        (f"{points(line.gain.value)} points", f"{MODE_TITLES[line.mode]}: B is {_said_of(line)}")
+        (f"{points(line.gain.value)} points", f"{MODE_WORDS[line.mode]}: B is {_said_of(line)}")
         for line in whole(lines)
     )
 
@@ -96,7 +91,7 @@ def _scores(lines: Sequence[Line]) -> str:
             "won / lost", "p", "B is"]  # fmt: skip
     rows = [
         [
-            MODE_TITLES[line.mode],
+            MODE_WORDS[line.mode],
             f"{_benchmark(line)} ({line.difference.num_questions:,})",
             f"{100 * line.before:.1f}",
             f"{100 * line.after:.1f}",
@@ -141,7 +136,7 @@ def shortened(value: Any) -> str:
 def _form(found: Comparison) -> str:
     rows = [
         [
-            MODE_TITLES[line.mode],
+            MODE_WORDS[line.mode],
             _benchmark(line),
             f"{100 * line.unread_before:.1f}",
             f"{100 * line.unread_after:.1f}",
@@ -165,7 +160,7 @@ def _form(found: Comparison) -> str:
 def _statuses(found: Comparison) -> str:
     """How answers were found, where that changed."""
     rows = [
-        [MODE_TITLES[mode], text(was.replace("_", " ")), text(now.replace("_", " ")), f"{n:,}"]
+        [MODE_WORDS[mode], text(was.replace("_", " ")), text(now.replace("_", " ")), f"{n:,}"]
         for (mode, was, now), n in sorted(found.statuses.items(), key=lambda item: -item[1])
         if was != now
     ]

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from chainsight.report.compare.comparison import Comparison, Line
 from chainsight.report.compare.matching import Pair
-from chainsight.report.compare.page import MODE_TITLES, shortened
-from chainsight.report.parts import points
+from chainsight.report.compare.page import shortened
+from chainsight.report.parts import MODE_WORDS, points
 
 NUM_SETTINGS = 20
 
@@ -37,7 +37,7 @@ def _scores(found: Comparison) -> Table:
         drawn.add_column(name, justify="right")
     for line in found.lines:
         drawn.add_row(
-            MODE_TITLES[line.mode],
+            MODE_WORDS[line.mode],
             escape(line.dataset),
             f"{100 * line.before:.1f}",
             f"{100 * line.after:.1f}",

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from chainsight import records
 from chainsight.config import RunConfig, load_config
 from chainsight.errors import ArtifactError, ConfigError, RecordError
-from chainsight.provenance import settings_behind, settings_of, trace
+from chainsight.provenance import lineage, settings_behind, settings_of
 from chainsight.records import Prediction
-from chainsight.report.paper.sources import ablation_of, is_ablation
+from chainsight.report.paper.sources import ablation_of, is_ablation, store_of
 from chainsight.runner import resolve
 from chainsight.stages import ALL
 from chainsight.store import Manifest, Store, open_store
@@ -70,13 +70,16 @@ class Side:
 
     @cached_property
     def spent(self) -> dict[str, Spent]:
-        """By stage, in the order of the work."""
-        behind = trace({str(n): uri for n, uri in enumerate(self._sources)}, self.store.load)
-        found = {m.stage: m for m in (*behind.manifests.values(), self.manifest)}
+        """By stage, all its rounds together, in the order of the work."""
+        behind = (self.manifest, *lineage(self._sources, self.store.load))
+        executions = {(one.stage, one.key): one for one in behind}.values()
         return {
-            name: Spent(found[name].seconds, found[name].metrics.get("cost_usd", 0.0))
+            name: Spent(
+                sum(one.seconds for one in own),
+                sum(one.metrics.get("cost_usd", 0.0) for one in own),
+            )
             for name in ALL
-            if name in found
+            if (own := [one for one in executions if one.stage == name])
         }
 
     @cached_property
@@ -141,11 +144,7 @@ def _of_run(reference: str, config: RunConfig, model: str) -> Side:
             f"{reference}: its stage evaluate is not finished, so there are no answers to "
             f"compare; run: chainsight run {reference.partition('#')[0]}"
         )
-    return _side(reference, done.outputs["predictions"], _store_of(config), model)
-
-
-def _store_of(config: RunConfig) -> Store:
-    return open_store(config.run.store_uri(), Path(config.run.home) / "cache", read_only=True)
+    return _side(reference, done.outputs["predictions"], store_of(config), model)
 
 
 def _of_version(reference: str, place: str, model: str, run: RunConfig | None) -> Side:
@@ -157,7 +156,7 @@ def _of_version(reference: str, place: str, model: str, run: RunConfig | None) -
             "--compare A B"
         )
     version = Registry(run.run.mlflow_uri()).resolve(place)
-    return of_version(reference, model, version, _store_of(run))
+    return of_version(reference, model, version, store_of(run))
 
 
 def of_version(reference: str, model: str, version: Version, store: Store) -> Side:
@@ -184,8 +183,11 @@ def _of_ablation(reference: str, path: Path, setting: str) -> Side:
     if name not in found or not found[name]:
         names = ", ".join(f"{path}#{one}" for one in found)
         raise ConfigError(f"{reference}: which of its settings? Write one of {names}")
-    seed = seed if seed in found[name] else next(iter(found[name]))
-    store = _store_of(config)
+    seed = "" if name == setting else seed
+    if seed and seed not in found[name]:
+        raise ConfigError(f"{reference}: {name!r} has the seeds {', '.join(found[name])}")
+    seed = seed or next(iter(found[name]))
+    store = store_of(config)
     return _side(reference, store.load(found[name][seed]["predictions"]), store, "")
 
 

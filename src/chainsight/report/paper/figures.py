@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chainsight.analysis.intervals import Z, t_quantile
+from chainsight.analysis.intervals import accuracy, t_quantile
 
 
 class Place(NamedTuple):
@@ -42,8 +42,14 @@ def estimate(results: Sequence[Result]) -> Estimate:
     values = [result.value for result in results]
     count = min(result.num_examples for result in results)
     if len(values) == 1:
-        return _around(values[0], Z * results[0].standard_error, 1, count)
+        return over_questions(values[0], results[0].standard_error, count)
     return over_seeds(values, count)
+
+
+def over_questions(value: float, standard_error: float, num_examples: int) -> Estimate:
+    """One seed's score: Wilson's interval."""
+    found = accuracy(value, standard_error, num_examples)
+    return Estimate(value, found.low, found.high, 1, num_examples)
 
 
 def over_seeds(values: Sequence[float], num_examples: int) -> Estimate:
@@ -51,7 +57,8 @@ def over_seeds(values: Sequence[float], num_examples: int) -> Estimate:
     count = len(values)
     mean = math.fsum(values) / count
     variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    return _around(mean, t_quantile(count - 1) * math.sqrt(variance / count), count, num_examples)
+    half = t_quantile(count - 1) * math.sqrt(variance / count)
+    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), count, num_examples)
 
 
 def mean_of(settled: Sequence[Sequence[Result]]) -> Estimate:
@@ -62,8 +69,4 @@ def mean_of(settled: Sequence[Sequence[Result]]) -> Estimate:
     if len(means) > 1:
         return over_seeds(means, count)
     error = math.sqrt(math.fsum(result.standard_error**2 for result in rows[0])) / len(rows[0])
-    return _around(means[0], Z * error, 1, count)
-
-
-def _around(value: float, half: float, num_seeds: int, num_examples: int) -> Estimate:
-    return Estimate(value, max(0.0, value - half), min(1.0, value + half), num_seeds, num_examples)
+    return over_questions(means[0], error, count)

@@ -7,9 +7,9 @@ from chainsight.report.paper.figures import Estimate
 from chainsight.report.paper.layout import Cell, Line, Paper, Shown
 from chainsight.report.paper.settings import Setting
 from chainsight.report.paper.terms import BENCHMARKS
+from chainsight.report.parts import MODE_WORDS
 from chainsight.webpage import document, table
 
-MODE_TITLES = {"direct": "direct", "cot": "reasoned"}
 STYLE = """
 table.paper { font-size: 14px; width: auto; min-width: 60%; margin: 18px 0 26px; }
 table.paper th, table.paper td { padding: 4px 14px 4px 6px; vertical-align: baseline; }
@@ -143,7 +143,7 @@ def _line(line: Line, columns: Iterable[str], mark: str) -> str:
     cells = "".join(f'<td class="n">{_shown(line, column)}</td>' for column in columns)
     return (
         f'<tr class="{mark}"><th scope="row">{escape(line.row)}</th>'
-        f'<td class="mode">{MODE_TITLES[line.mode]}</td><td>{whose}</td>{cells}</tr>'
+        f'<td class="mode">{MODE_WORDS[line.mode]}</td><td>{whose}</td>{cells}</tr>'
     )
 
 

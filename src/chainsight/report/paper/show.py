@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from chainsight.report.paper.layout import Line, Paper, Shown
-from chainsight.report.paper.page import MODE_TITLES, rows_of, title
+from chainsight.report.paper.page import rows_of, title
+from chainsight.report.parts import MODE_WORDS
 
 
 def show(console: Console, paper: Paper) -> None:
@@ -32,7 +33,7 @@ def _drawn(one: Shown) -> Table:
     for line in one.lines:
         name = line.setting.name if line.setting else "paper" if line.published else "-"
         drawn.add_row(
-            line.row, MODE_TITLES[line.mode], name, *(_cell(line, column) for column in one.columns)
+            line.row, MODE_WORDS[line.mode], name, *(_cell(line, column) for column in one.columns)
         )
     return drawn
 

@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from chainsight import records
-from chainsight.analysis import voting
+from chainsight.analysis import curves, voting
 from chainsight.config import RunConfig, load_config
 from chainsight.config.ablate import load_ablation
-from chainsight.decision import dataset_of
 from chainsight.errors import ChainsightError
 from chainsight.job import job
 from chainsight.records import Verified
@@ -194,7 +192,11 @@ def verifications(
     """
     (modes,) = (m for n, m in summary["models"].items() if n in ("model", setting.name))
     metrics = {name: one["metric"] for name, one in modes["cot"]["datasets"].items()}
-    judged = {seed: by_dataset(folder) for seed, folder in folders.items()}
+    judged = {
+        seed: curves.grouped(records.read(folder / "verified.parquet", Verified))
+        for seed, folder in folders.items()
+    }
+    scale = voting.Scale(beta=setting.value("verify.beta"))
     most = min(
         len(voting.samples(question))
         for datasets in judged.values()
@@ -209,7 +211,8 @@ def verifications(
             {**setting.changes, "method": method},
             rounds=setting.rounds,
             results={
-                seed: _chosen(method, size, datasets, metrics) for seed, datasets in judged.items()
+                seed: _chosen(method, size, datasets, metrics, scale)
+                for seed, datasets in judged.items()
             },
         )
         for size in sorted({size for size in (most, NUM_VOTERS) if size <= most})
@@ -217,24 +220,16 @@ def verifications(
     ]
 
 
-def by_dataset(folder: Path) -> dict[str, list[list[Verified]]]:
-    """The judged answers of each question, by dataset."""
-    rows = records.read(folder / "verified.parquet", Verified)
-    found: dict[str, list[list[Verified]]] = {}
-    for example_id, own in groupby(rows, key=lambda row: row.example_id):
-        found.setdefault(dataset_of(example_id), []).append(list(own))
-    return found
-
-
 def _chosen(
     method: voting.Method,
     size: int,
     datasets: Mapping[str, Sequence[voting.Question]],
     metrics: Mapping[str, str],
+    scale: voting.Scale,
 ) -> dict[Place, Result]:
     found = {}
     for dataset, questions in datasets.items():
-        scores = [voting.values(method, question, [size])[0] for question in questions]
+        scores = [voting.values(method, question, [size], scale)[0] for question in questions]
         value, error = mean_and_error(scores)
         found[Place("cot", dataset)] = Result(value, error, len(scores), metrics.get(dataset, ""))
     return found

@@ -34,7 +34,8 @@ def section(found: Sequence[Calibration]) -> str:
         '<p class="faint">Samples of all benchmarks that have an answer; 95 % intervals by '
         "bootstrap over questions, with all their answers. AUROC: chance that a right "
         "answer stands above a wrong one; 0.5 is blind. Within a question only "
-        "answers to the same one are compared, which is what choosing needs: knowing which questions are easy is worth nothing there. AUPRC: mean "
+        "answers to the same one are compared, which is what choosing needs: "
+        "knowing which questions are easy is worth nothing there. AUPRC: mean "
         "precision; blind is the share of right answers, in brackets. Calibration error: distance "
         "of predicted from found shares, in points; the chances are fitted on one half of the "
         "questions and shown on the other; after the comma what exact chances would have had by "

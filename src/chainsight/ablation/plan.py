@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chainsight.ablation import expectations
 from chainsight.ablation.recipes import Step, chain, source
 from chainsight.config import ModelSection, RunConfig, RunSection, Section, load_config
 from chainsight.config.ablate import AblateConfig, SettingSection
@@ -93,15 +94,18 @@ def plan(config: AblateConfig, run: Path) -> Plan:
         run: the file of the complete run that settings vary.
 
     Raises:
-        ConfigError: names the setting and its offending key.
+        ConfigError: names the setting and its offending key, or the claim that cannot be judged.
     """
     nodes: dict[str, Node] = {}
+    runs: dict[str, RunConfig] = {}
     rows = []
     for name, setting in config.rows().items():
         now, later = _resolved(config, run, name, setting)
+        runs[name] = later
         for seed in config.seeds:
             steps = dict(_walk(chain(setting), now, later, seed, config.seeds[0], nodes))
             rows.append(Row(name, setting, seed, steps))
+    expectations.check(config, runs)
     first = load_config(run, _common(config) | {"run.seed": config.seeds[0]}).run
     return Plan(config, first, nodes, tuple(rows))
 

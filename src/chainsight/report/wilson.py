@@ -1,14 +1,24 @@
 """Wilson's interval of an accuracy, which holds at 0 and 1, too. Pure."""
 
 import math
-
-from chainsight.records import Score
+from typing import Protocol
 
 Z = 1.959963984540054
 """Quantile of the normal distribution at 97.5 %: two-sided 95 %."""
 
 
-def interval(score: Score) -> tuple[float, float]:
+class Scored(Protocol):
+    """A score, 0 to 1, over so many questions."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def standard_error(self) -> float: ...
+    @property
+    def num_examples(self) -> int: ...
+
+
+def interval(score: Scored) -> tuple[float, float]:
     """Wilson's 95 % interval of a value from 0 to 1.
 
     With as many questions as would give its standard error, were they right or wrong: for a

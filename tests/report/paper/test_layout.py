@@ -253,7 +253,13 @@ def test_a_comparison_of_one_setting_is_no_table() -> None:
 def test_one_seed_has_the_interval_over_the_questions() -> None:
     found = estimate([result(0.5, "m", 100)])
     assert (found.value, found.num_seeds) == (0.5, 1)
-    assert (found.low, found.high) == pytest.approx((0.5 - 0.0196, 0.5 + 0.0196), abs=1e-5)
+    assert (found.low, found.high) == pytest.approx((0.5 - 0.0196, 0.5 + 0.0196), abs=1e-4)
+
+
+def test_one_seed_without_a_right_answer_is_not_certain_to_have_none() -> None:
+    """Wilson's interval, as in the overview of the run's report."""
+    found = estimate([Result(0.0, 0.0, 300, "m")])
+    assert (found.low, found.high) == pytest.approx((0.0, 3.8415 / (300 + 3.8415)), abs=1e-4)
 
 
 def test_five_seeds_have_students_interval() -> None:

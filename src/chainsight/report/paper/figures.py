@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from chainsight.analysis.intervals import Z, t_quantile
+from chainsight.report import wilson
 
 
 class Place(NamedTuple):
@@ -33,7 +34,7 @@ class Estimate:
     low: float
     high: float
     num_seeds: int
-    """1: the interval is over the questions. Several: over the seeds (Student's t)."""
+    """1: the interval is over the questions (Wilson's). Several: over the seeds (Student's t)."""
     num_examples: int
 
 
@@ -42,7 +43,7 @@ def estimate(results: Sequence[Result]) -> Estimate:
     values = [result.value for result in results]
     count = min(result.num_examples for result in results)
     if len(values) == 1:
-        return _around(values[0], Z * results[0].standard_error, 1, count)
+        return Estimate(values[0], *wilson.interval(results[0]), num_seeds=1, num_examples=count)
     return over_seeds(values, count)
 
 

@@ -62,6 +62,12 @@ def test_a_value_out_of_bounds_is_shown_with_its_bound() -> None:
     )
 
 
+def test_a_long_value_is_not_repeated_in_whole() -> None:
+    message = problems(run={"name": ["long"] * 500})
+    assert "(found ['long', 'long'" in message
+    assert len(message) < 400
+
+
 def test_all_problems_are_listed_at_once() -> None:
     message = problems(sft={"epochs": 0}, dpo={"beta": -1}, typo={})
     assert "3 problem(s)" in message

@@ -156,7 +156,11 @@ def _lenient(score: Mapping[str, float] | None) -> str:
 
 def show_summary(console: Console, summary: Mapping[str, Any], folder: Path) -> None:
     """The end of a run: scores, registered version, cost and time, where the report is."""
-    show_scores(console, summary["models"], "Accuracy on held-out questions (± standard error)")
+    if summary["models"]:
+        title = "Accuracy on held-out questions (± standard error)"
+        show_scores(console, summary["models"], title)
+    else:
+        console.print("no scores yet: the stage evaluate is not finished")
     registered = summary.get("registered")
     if registered:
         aliases = ", ".join(f"@{alias}" for alias in registered.get("aliases", [])) or "no alias"

@@ -13,7 +13,9 @@ def report(
     config: Annotated[
         Path | None,
         typer.Argument(
-            help="Run configuration (YAML); with --paper also an ablation's.", metavar="[CONFIG]"
+            help="Run configuration (YAML); with --paper also an ablation's; with --compare it "
+            "says where the registry is.",
+            metavar="[CONFIG]",
         ),
     ] = None,
     paper: Annotated[
@@ -22,14 +24,20 @@ def report(
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            help="Two runs: configurations, models:/NAME@ALIAS, or store URIs of predictions; "
-            "#MODEL behind one says which of its models.",
+            help="Two sides, each a configuration, ABLATION#SETTING or ABLATION#SETTING/SEED, "
+            "models:/NAME@ALIAS, or a store URI of predictions; #MODEL behind one says which "
+            "of its models (default: aligned).",
             metavar="A B",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="HTML file; default: in the run's report folder."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="HTML file; default: report.html, paper.html or compare.html in the run's report "
+            "folder; between two store URIs compare.html here.",
+        ),
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -93,8 +101,9 @@ def _compare(
     from chainsight.report.compare.sides import configuration_of, read
 
     run = configuration(config, settings) if config else None
-    run = run or next((found for one in sides if (found := configuration_of(one))), None)
-    compared = compare(*(read(one, run) for one in sides))
+    values = overrides(settings)
+    run = run or next((found for one in sides if (found := configuration_of(one, values))), None)
+    compared = compare(*(read(one, run, values) for one in sides))
     folder = run.run.report_folder() if run else Path()
     path = _write(output or folder / "compare.html", page.build(compared))
     if as_json:

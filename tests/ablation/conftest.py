@@ -27,13 +27,14 @@ from chainsight.records import Example, Prediction, Score, Verified
 from chainsight.runner import StageRun
 from chainsight.scoring import aggregate, summarize
 
-QUESTIONS = tuple(f"{name}/test/{number}" for name in ("a", "b") for number in range(20))
+DATASETS = A, B = "bars_lookups", "bars_computations"
+QUESTIONS = tuple(f"{name}/test/{number}" for name in DATASETS for number in range(20))
 SAMPLES = 4
 RUN = {
     "run": {"name": "small", "tracking_uri": "none"},
     "prepare": {
         "examples": [{"dataset": "bars", "limit": 4}],
-        "benchmarks": [{"dataset": "bars", "split": "test", "limit": 2}],
+        "benchmarks": [{"dataset": name, "split": "test", "limit": 2} for name in DATASETS],
     },
     "distill": {"teacher": "scripted", "teacher_model": "scripted"},
     "verify": {"num_candidates": SAMPLES},
@@ -48,7 +49,7 @@ SETTINGS: dict[str, Any] = {
 VERIFIED = SETTINGS | {"DPO": {"recipe": "dpo", "verify": True}}
 CLAIMS: list[dict[str, Any]] = [
     {"name": "both", "better": "both", "than": "format"},
-    {"name": "b alone", "better": "DPO", "than": "both", "dataset": "b", "relation": "not_below"},
+    {"name": "b alone", "better": "DPO", "than": "both", "dataset": B, "relation": "not_below"},
     {
         "name": "reasons",
         "better": {"setting": "DPO", "mode": "cot"},
@@ -88,7 +89,10 @@ def prediction(key: str, mode: str, model: str) -> Prediction:
 def predict(folders: dict[str, Path], model: str) -> None:
     """Predictions and scores of two datasets in both modes."""
     rows = [prediction(key, mode, model) for mode in ("direct", "cot") for key in QUESTIONS]
-    examples = {key: Example(key, key[0], "test", "?", ("4",), "exact_match") for key in QUESTIONS}
+    examples = {
+        key: Example(key, key.split("/")[0], "test", "?", ("4",), "exact_match")
+        for key in QUESTIONS
+    }
     scores = aggregate(rows, examples)
     records.write(folders["predictions"] / "predictions.parquet", rows, Prediction)
     records.write(folders["scores"] / "scores.parquet", scores, Score)

@@ -17,6 +17,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"settings": {"a": {"recipe": "sft", "sets": {}}}}, r"settings.a.sets: unknown key",
     ),
     "recipe": ({"settings": {"a": {"recipe": "ppo"}}}, r"settings.a.recipe: .*\(found 'ppo'\)"),
+    "no list of seeds": ({"seeds": 3}, r"seeds: expected a list, as \[0, 1, 2\] \(found 3\)"),
     "seed twice": ({"seeds": [1, 1]}, "each counts once"),
     "then": ({"settings": {"a": {"recipe": "dpo", "then": {"x": 1}}}}, "second sft of recipe star"),
     "rounds": ({"settings": {"a": {"recipe": "sft", "rounds": 2}}}, "nothing to repeat"),
@@ -51,6 +52,18 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: no such ablation"):
         load_ablation(tmp_path / "none.yaml")
+
+
+def test_a_rule_about_several_keys_does_not_repeat_the_file(bench: Bench) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_ablation(bench.write(seeds=[1, 1]))
+    assert "found" not in str(caught.value)
+
+
+def test_a_runs_configuration_is_told_from_an_ablations(bench: Bench) -> None:
+    bench.write()
+    with pytest.raises(ConfigError, match=r"run\.yaml is the configuration of a run; .*ablations"):
+        load_ablation(bench.folder / "run.yaml")
 
 
 def test_the_run_lies_beside_the_ablation(bench: Bench) -> None:

@@ -166,29 +166,35 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+JUDGED: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown dataset": ({"dataset": "chartqa"}, "no benchmark of dataset 'chartqa'; write one of"),
+    "unknown method": ({"better": {"setting": "it", "method": "guess"}}, "no method 'guess'"),
+    "not verified": ({"than": {"setting": "good", "method": "best"}}, "'good'; give .* verify: tr"),
+    "more answers than are drawn": (
+        {"better": {"setting": "it", "method": "best", "n": 99}}, "n = 99, but 4 answers are drawn",
+    ),
+    "a number without a method": ({"better": {"setting": "it", "n": 4}}, "n = 4 needs a method"),
+    "direct answers chosen": (
+        {"better": {"setting": "it", "method": "best"}, "mode": "direct"}, "for reasoned answers",
+    ),
+    "nothing to compare": ({"than": "it"}, "both sides are the same"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", JUDGED)
+def test_a_claim_that_no_result_could_decide_is_refused_before_anything_runs(
+    bench: Bench, case: str
+) -> None:
+    fields, message = JUDGED[case]
+    claim = {"name": "c", "better": "it", "than": "good"} | fields
+    settings = {"good": {"recipe": "sft"}, "it": {"recipe": "dpo", "verify": True}}
+    with pytest.raises(ConfigError, match=f"claim 'c'.*{message}"):
+        bench.state(settings, claims=[claim])
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_bad_setting_is_refused_by_name_before_anything_runs(bench: Bench, case: str) -> None:
     settings, more, message = REFUSED[case]
     with pytest.raises(ConfigError, match=message):
         bench.state({"good": {"recipe": "sft"}, **settings}, **more)
     assert not (bench.folder / "home" / "store").exists()
-
-
-VOTED: dict[str, tuple[dict[str, Any], str]] = {
-    "a method that there is not": ({"method": "guess"}, "no method 'guess'; there are greedy"),
-    "too many answers": ({"method": "best", "n": 99}, "n = 99, but 'DPO' draws 4 answers"),
-    "a setting that is not verified": (
-        {"setting": "both", "method": "best"}, "'both' is not verified; write verify: true",
-    ),
-    "direct answers": ({"method": "best", "mode": "direct"}, "best chooses among reasoned answers"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", VOTED)
-def test_a_claim_of_what_is_not_there_is_refused_before_anything_runs(
-    bench: Bench, case: str
-) -> None:
-    side, message = VOTED[case]
-    claim = {"name": "c", "better": {"setting": "DPO"} | side, "than": "both"}
-    with pytest.raises(ConfigError, match=f"claim 'c': {message}"):
-        bench.state(VERIFIED, claims=[claim])

@@ -18,7 +18,7 @@ from chainsight.ablation.results import collect, write
 from chainsight.analysis import voting
 from chainsight.config.ablate import ClaimSection
 from chainsight.records import Prediction, Verified
-from tests.ablation.conftest import CLAIMS, Bench, Fakes
+from tests.ablation.conftest import CLAIMS, DATASETS, A, B, Bench, Fakes
 
 
 def answers(state: State, found: dict[str, Any], name: str, seed: int) -> list[Prediction]:
@@ -30,7 +30,7 @@ def answers(state: State, found: dict[str, Any], name: str, seed: int) -> list[P
 
 def accuracy(rows: list[Prediction], mode: str, dataset: str = "") -> float:
     """Plain mean over the datasets' means."""
-    names = [dataset] if dataset else ["a", "b"]
+    names = [dataset] if dataset else DATASETS
     return statistics.fmean(
         statistics.fmean(
             r.score for r in rows if r.mode == mode and r.example_id.startswith(f"{name}/")
@@ -46,7 +46,7 @@ def setting(found: dict[str, Any], name: str) -> dict[str, Any]:
 def test_a_cell_is_mean_and_spread_of_the_seeds_predictions(finished: State) -> None:
     state, found = finished, collect(finished)
     for mode in ("direct", "cot"):
-        for dataset in ("all", "a", "b"):
+        for dataset in ("all", *DATASETS):
             values = [
                 accuracy(answers(state, found, "DPO", seed), mode, dataset.replace("all", ""))
                 for seed in (0, 1)
@@ -84,7 +84,7 @@ def test_claims_are_judged_on_what_they_name(finished: State) -> None:
 
     expected = {
         "both": (per_seed("both", "cot"), per_seed("format", "cot")),
-        "b alone": (per_seed("DPO", "cot", "b"), per_seed("both", "cot", "b")),
+        "b alone": (per_seed("DPO", "cot", B), per_seed("both", "cot", B)),
         "reasons": (per_seed("DPO", "cot"), per_seed("DPO", "direct")),
     }
     for name, (better, than) in expected.items():
@@ -168,7 +168,7 @@ def test_the_page_shows_verdicts_figures_and_changes(finished: State) -> None:
     found = collect(finished)
     setting(found, "no cut")["name"] = "<odd>"
     page = build(found)
-    cell = table.cell(setting(found, "both"), "cot", "a")
+    cell = table.cell(setting(found, "both"), "cot", A)
     assert show.percent(cell) in page
     assert page.count("<svg") == 3
     assert "reproduced</b>" in page
@@ -187,7 +187,7 @@ def test_the_console_shows_a_table_for_each_dataset_and_the_verdicts(finished: S
     show.show_claims(console, found)
     shown = text.getvalue()
     assert [line.split(":")[0] for line in shown.splitlines() if "accuracy, %" in line] == [
-        "mean over the datasets", "a", "b",
+        "mean over the datasets", *DATASETS,
     ]  # fmt: skip
     cell = table.cell(setting(found, "no cut"), "direct", "all")
     assert show.percent(cell) in shown

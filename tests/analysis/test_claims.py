@@ -35,6 +35,12 @@ def test_a_clear_difference_is_reproduced() -> None:
     assert found.words.endswith("over 200 questions; 5 of 5 seeds on that side. Reproduced: above.")
 
 
+def test_no_difference_is_on_no_side() -> None:
+    found = judge(claim(), BASE, BASE)
+    assert found.words.startswith("both is level with direct (95 % interval")
+    assert "over 200 questions; 5 seeds. Open" in found.words
+
+
 def test_seeds_that_disagree_leave_it_open() -> None:
     found = judge(claim(), series([0.4, 0.7, 0.45, 0.65, 0.5]), BASE)
     assert found.difference > 0

@@ -24,11 +24,18 @@ def ablate(
             min=1, help="Stages at a time; default: as many as cores, 1 where there is a GPU."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be done; do nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(help="Check all settings and claims, say what would be done; do nothing."),
+    ] = False,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare settings of the pipeline over several seeds; finished work is reused."""
+    """Compare settings of the pipeline over several seeds; finished work is reused.
+
+    Writes ablation.json and ablation.html into the report folder, and a child run of MLflow for
+    each setting and seed. Stopped or failed, the same command goes on from there.
+    """
     from chainsight.ablation import show
     from chainsight.ablation.execute import survey
     from chainsight.ablation.plan import plan

@@ -80,7 +80,8 @@ def _scores(found: Found) -> Iterator[str]:
         ]
         picture = dots(cells, titles, f"accuracy of the settings, {name}")
         yield (
-            f"<h2>{escape(name)}</h2><figure>{picture}</figure>{_table(found, dataset)}"
+            f'<h2>{escape(name)}</h2><figure class="wide">{picture}</figure>'
+            f"{_table(found, dataset)}"
             "<p class=faint>Accuracy in percent: mean and standard deviation over seeds. Beside it "
             f"the points above or below {escape(found['baseline'])}, with the 95 % interval over "
             "seeds and questions.</p>"
@@ -135,9 +136,9 @@ def _voting(found: Found) -> str:
     return (
         "<h2>One answer chosen from many</h2><p class=faint>Reasoned answers to benchmark "
         "questions, drawn from the aligned model (or as verify.drawn_by says) and judged by "
-        "log(aligned / policy): mean and standard deviation over seeds. Random is a control; "
-        "oracle knows the right answer."
-        f"</p>{''.join(parts)}"
+        "log(aligned / policy): mean and standard deviation over seeds. Single is "
+        "the mean of the answers, best takes the highest reward, random is a control, and oracle "
+        f"knows the right answer.</p>{''.join(parts)}"
     )
 
 

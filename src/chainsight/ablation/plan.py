@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chainsight.ablation import expectations
 from chainsight.ablation.recipes import Step, chain, source
-from chainsight.analysis.voting import METHODS
 from chainsight.config import ModelSection, RunConfig, RunSection, Section, load_config
-from chainsight.config.ablate import AblateConfig, SettingSection, Side
+from chainsight.config.ablate import AblateConfig, SettingSection
 from chainsight.errors import ConfigError
 from chainsight.stages import Stage
 
@@ -94,20 +94,18 @@ def plan(config: AblateConfig, run: Path) -> Plan:
         run: the file of the complete run that settings vary.
 
     Raises:
-        ConfigError: names the setting and its offending key, or the claim.
+        ConfigError: names the setting and its offending key, or the claim that cannot be judged.
     """
     nodes: dict[str, Node] = {}
+    runs: dict[str, RunConfig] = {}
     rows = []
-    drawn: dict[str, int] = {}
     for name, setting in config.rows().items():
         now, later = _resolved(config, run, name, setting)
-        drawn[name] = later.verify.num_candidates if setting.verify else 0
+        runs[name] = later
         for seed in config.seeds:
             steps = dict(_walk(chain(setting), now, later, seed, config.seeds[0], nodes))
             rows.append(Row(name, setting, seed, steps))
-    for claim in config.claims:
-        for side in (claim.better, claim.than):
-            _check_side(f"claim {claim.name!r}", side, claim.mode, drawn[side.setting])
+    expectations.check(config, runs)
     first = load_config(run, _common(config) | {"run.seed": config.seeds[0]}).run
     return Plan(config, first, nodes, tuple(rows))
 
@@ -196,20 +194,3 @@ def _check_keys(name: str, setting: SettingSection) -> None:
                     f"setting {name!r}: {where}: {key} changes nothing in recipe "
                     f"{setting.recipe!r}, which reads {', '.join(sorted(sections))}"
                 )
-
-
-def _check_side(claim: str, side: Side, mode: str, drawn: int) -> None:
-    """Refuse a choice among answers that are not there; `drawn` are those of the side's setting."""
-    if side.method is None:
-        return
-    if side.method not in METHODS:
-        raise ConfigError(f"{claim}: no method {side.method!r}; there are {', '.join(METHODS)}")
-    if not drawn:
-        raise ConfigError(f"{claim}: {side.setting!r} is not verified; write verify: true there")
-    if side.n and side.n > drawn:
-        raise ConfigError(
-            f"{claim}: n = {side.n}, but {side.setting!r} draws {drawn} answers to a question "
-            "(verify.num_candidates)"
-        )
-    if (side.mode or mode) != "cot":
-        raise ConfigError(f"{claim}: {side.method} chooses among reasoned answers; write mode: cot")

@@ -46,7 +46,8 @@ def shared(plan: Plan) -> list[dict[str, Any]]:
 def show_plan(console: Console, state: State) -> None:
     """The dry run: nodes by stage, those found, and what is shared."""
     told = planned(state)
-    drawn = Table(title=_plan_title(told), title_justify="left")
+    console.print(_plan_title(told), highlight=False, markup=False)
+    drawn = Table()
     for name in ("stage", "nodes", "in the store", "to do"):
         drawn.add_column(name, justify="left" if name == "stage" else "right")
     for stage, count in told["stages"].items():
@@ -91,12 +92,14 @@ def _table(found: Mapping[str, Any], dataset: str) -> Table:
     title = "mean over the datasets" if dataset == ALL else dataset
     modes = table.modes(found)
     drawn = Table(
-        title=f"{title}: accuracy, % (mean ± standard deviation over seeds)", title_justify="left"
+        title=f"{title}: accuracy, % (mean ± standard deviation over seeds), and differences in "
+        "points (95 % interval over seeds and questions)",
+        title_justify="left",
     )
     drawn.add_column("setting")
     for mode in modes:
         drawn.add_column(MODE_TITLES[mode], justify="right")
-        drawn.add_column(f"- {found['baseline']}", justify="right", style="dim")
+        drawn.add_column(f"against {escape(found['baseline'])}", justify="right", style="dim")
     drawn.add_column("seeds", justify="right")
     for setting in found["settings"]:
         cells = []

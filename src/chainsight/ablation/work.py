@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -85,6 +85,20 @@ def _environment(variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
         os.environ.update(before)
 
 
+def _start_server() -> None:
+    """Start the fork server deaf to ctrl-c, which it would answer with a traceback.
+
+    What it forks hears it again (`_do`).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # signals cannot be set here; the first worker starts the server
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Process:
     """A worker that is a process."""
 
@@ -94,6 +108,7 @@ class Process:
         events.write_text("", encoding="utf-8")
         self._answer, sender = _FORKS.Pipe(duplex=False)
         with _environment(variables) as seen:
+            _start_server()
             self._process: BaseProcess = _FORKS.Process(
                 target=_do, args=(order, seen, sender, self._log, events)
             )
@@ -129,6 +144,7 @@ def _do(
     order: Order, variables: dict[str, str], answer: Connection, log: Path, events: Path
 ) -> None:
     """Runs in the new process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _write_to(log)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.update(variables)

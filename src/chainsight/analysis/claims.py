@@ -89,7 +89,8 @@ def judge(claim: Claim, better: Series, than: Series) -> Verdict:
         num_questions=num_questions,
         reproduced=reproduced,
         words=f"{_said(claim, found)}, over {num_questions:,} questions; "
-        f"{_of_seeds(len(seeds), agreeing)}. {OUTCOMES[reproduced].format(WANTED[claim.relation])}",
+        f"{_of_seeds(len(seeds), agreeing, found.value)}. "
+        f"{OUTCOMES[reproduced].format(WANTED[claim.relation])}",
     )
 
 
@@ -120,16 +121,17 @@ def _reproduced(found: Interval, margin: float) -> Outcome:
 
 def _said(claim: Claim, found: Interval) -> str:
     side = "above" if found.value >= 0 else "below"
+    where = f"{100 * abs(found.value):.1f} points {side}" if found.value else "level with"
     return (
-        f"{claim.better} is {100 * abs(found.value):.1f} points {side} {claim.than} "
+        f"{claim.better} is {where} {claim.than} "
         f"({100 * LEVEL:.0f} % interval {100 * found.low:+.1f} to {100 * found.high:+.1f})"
     )
 
 
-def _of_seeds(count: int, agreeing: int) -> str:
+def _of_seeds(count: int, agreeing: int, value: float) -> str:
     if count == 1:
         return "one seed: the interval is about the questions alone, not about another training"
-    said = f"{agreeing} of {count} seeds on that side"
+    said = f"{agreeing} of {count} seeds on that side" if value else f"{count} seeds"
     if count < FEW_SEEDS:
         said += (
             ": so few tell little of the spread between trainings, which makes the interval wide"

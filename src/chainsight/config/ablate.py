@@ -199,6 +199,11 @@ def load_ablation(
         raise ConfigError(
             f"{path}: expected name, run, seeds, settings; found {type(raw).__name__}"
         )
+    if isinstance(raw.get("run"), dict):
+        raise ConfigError(
+            f"{path} is the configuration of a run; an ablation names one as its run, beside seeds "
+            "and settings: see configs/ablations.yaml"
+        )
     own = {k: v for k, v in (overrides or {}).items() if k in ("name", "seeds")}
     common = {k: v for k, v in (overrides or {}).items() if k not in own}
     if common:

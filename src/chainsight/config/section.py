@@ -20,6 +20,10 @@ PromptStyle = Literal["paper", "lmms_eval", "vlmevalkit"]
 
 UNTOLD = "untold"
 """Type of a problem whose input is not to be repeated."""
+LONGEST_FOUND = 200
+"""Characters of an offending value that are repeated."""
+WORDS = {"tuple_type": "expected a list, as [0, 1, 2]"}
+"""Messages by pydantic's type of problem, where its own speaks of Python."""
 
 
 class Section(BaseModel):
@@ -62,9 +66,18 @@ def _explain(section: type[Section], problem: Any) -> str:
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"  {key}: unknown key; {hint}"
-    message = problem["msg"].removeprefix("Value error, ") + _near(problem)
-    found = "" if problem["type"] in ("missing", UNTOLD) else f" (found {problem['input']!r})"
-    return f"  {key}: {message}{found}"
+    words = WORDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    message = words + _near(problem)
+    return f"  {key}: {message}{_found(problem)}"
+
+
+def _found(problem: Any) -> str:
+    """What stands there, if that is short enough to help."""
+    shown = repr(problem["input"])
+    whole_section = problem["type"] == "value_error" and isinstance(problem["input"], dict)
+    if problem["type"] in ("missing", UNTOLD) or whole_section:
+        return ""  # a rule about several keys names them itself
+    return f" (found {shown if len(shown) <= LONGEST_FOUND else shown[:LONGEST_FOUND] + '...'})"
 
 
 def _near(problem: Any) -> str:

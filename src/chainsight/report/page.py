@@ -79,7 +79,7 @@ def _scores(data: ReportData) -> str:
     if forgiving:
         titles.append("lenient, %")
         note = f" Lenient ({' / '.join(modes)}): {LENIENT}."
-    head = ["benchmark", "model", *titles, "questions", f"how {modes[-1]} answers were found"]
+    head = ["benchmark", "model", *titles, "questions", f"how {MODE_TITLES[modes[-1]]}s were found"]
     count = len(titles)
     fingerprint = text(data.fingerprint[:16])
     return (

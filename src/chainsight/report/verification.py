@@ -109,7 +109,8 @@ def _header(found: Verification) -> str:
         f'<p class="faint">{escape(who)}, judged by log(aligned / policy); '
         f"{found.created:%Y-%m-%d %H:%M} UTC</p>"
         f'<div class="banner {kind}"><b>{_verdict(best)}</b><br>Best of {best.n} by reward '
-        f"against the greedy answer of the model {found.settings.drawn_by}: {gain(best)} points. "
+        f"against the greedy answer of the model {found.settings.drawn_by}: {gain(best)} points "
+        "(95 % interval). "
         f"{_controls(last)}</div>"
     )
 
@@ -130,7 +131,7 @@ def _controls(last: Mapping[Method, Point]) -> str:
 
 def gain(point: Point) -> str:
     """The gain over greedy with its interval, in points."""
-    return f"{100 * point.gain:+.1f} [{100 * point.low:+.1f}, {100 * point.high:+.1f}]"
+    return f"{100 * point.gain:+.1f} ({100 * point.low:+.1f} to {100 * point.high:+.1f})"
 
 
 def _tiles(found: Verification) -> str:
@@ -165,7 +166,8 @@ def _table(points: Sequence[Point]) -> str:
         last = "" if method == "greedy" else gain(own[-1])
         about = f'{method}<br><span class="faint">{ABOUT[method]}</span>'
         rows.append([about, *cells, last])
-    head = ["method", *(f"n&nbsp;=&nbsp;{n}" for n in ns), f"gain over greedy at {ns[-1]}, points"]
+    head = ["method", *(f"n&nbsp;=&nbsp;{n}, %" for n in ns)]
+    head.append(f"gain over greedy at {ns[-1]}, points (95 % interval)")
     return table(head, rows, range(1, len(head)))
 
 

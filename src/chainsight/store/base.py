@@ -272,7 +272,9 @@ class Store(ABC):
         kind, _, key = uri.removeprefix(f"{self.uri}/").rstrip("/").partition("/")
         if not uri.startswith(f"{self.uri}/") or not key or "/" in key:
             raise ArtifactError(
-                f"{uri}: not an artifact of this store, expected {self.uri}/KIND/KEY"
+                f"{uri}: not an artifact of this store, expected {self.uri}/KIND/KEY. "
+                "Artifacts name each other in full: a store that was moved must go back to its "
+                "place, or the run be done again in a new one (run.store)"
             )
         return kind, key
 

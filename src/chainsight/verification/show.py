@@ -27,11 +27,11 @@ def _table(title: str, points: list[Mapping[str, Any]]) -> Table:
     table = Table("method", title=title, title_justify="left")
     for n in ns:
         table.add_column(f"n = {n}", justify="right")
-    table.add_column(f"gain over greedy at {ns[-1]}, points", justify="right")
+    table.add_column(f"gain over greedy at {ns[-1]}, points (95 % interval)", justify="right")
     for method in dict.fromkeys(point["method"] for point in points):
         own = [point for point in points if point["method"] == method]
         last = own[-1]
-        gain = f"{100 * last['gain']:+.1f} [{100 * last['low']:+.1f}, {100 * last['high']:+.1f}]"
+        gain = f"{100 * last['gain']:+.1f} ({100 * last['low']:+.1f} to {100 * last['high']:+.1f})"
         cells = [f"{100 * point['value']:.1f}" for point in own]
         table.add_row(method, *cells, "" if method == "greedy" else gain)
     return table

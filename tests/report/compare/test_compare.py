@@ -85,6 +85,12 @@ def test_equal_answers_show_no_difference(shelf: Shelf) -> None:
     assert own.verdict == "open"
 
 
+def test_one_side_twice_is_said_to_be_the_same(shelf: Shelf) -> None:
+    uri = shelf.evaluation("same", ASKED, answers(ASKED))
+    assert "Nothing to compare" in page.build(compared(shelf, uri, uri))
+    assert "Nothing to compare" not in page.build(two(shelf))
+
+
 def test_fewer_flips_than_chance_brings_are_open(shelf: Shelf) -> None:
     before = shelf.evaluation("a", ASKED, answers(ASKED, (1, 2)))
     after = shelf.evaluation("b", ASKED, answers(ASKED, (3,)))
@@ -212,7 +218,7 @@ def test_a_setting_of_an_ablation_is_a_side_with_one_of_its_seeds(
     path.write_text(json.dumps(plan))  # JSON is YAML
     assert read(f"{path}#both", None).manifest.key == "s0"
     assert read(f"{path}#both/1", None).manifest.key == "s1"
-    with pytest.raises(ConfigError, match="'both' has the seeds 0, 1"):
+    with pytest.raises(ConfigError, match="'both' has no seed '7' finished; there are 0, 1"):
         read(f"{path}#both/7", None)
 
 
@@ -234,6 +240,27 @@ def test_a_version_leads_to_the_answers_it_was_judged_by(shelf: Shelf) -> None:
     assert (side.name, side.model, side.fingerprint) == ("models:/mine/3", "aligned", "f" * 64)
     with pytest.raises(RecordError, match=r"models:/mine/4 has no tag .*evaluate\.models"):
         of_version("models:/mine/4", "", Version("mine", 4, "", ""), shelf.store)
+
+
+def test_a_setting_is_taken_with_the_seed_that_is_named(shelf: Shelf, tmp_path: Path) -> None:
+    uris = [shelf.evaluation(f"s{n}", ASKED, answers(ASKED, range(n))) for n in range(2)]
+    (tmp_path / "run.yaml").write_text(
+        "run: {tracking_uri: none}\n"
+        "prepare: {examples: [{dataset: bars}], benchmarks: [{dataset: bars, split: test}]}\n"
+    )
+    path = tmp_path / "mine.yaml"
+    path.write_text("{name: mine, run: run.yaml, settings: {cut: {recipe: sft}}}")
+    seeds = {str(n): {"predictions": uri} for n, uri in enumerate(uris)}
+    told = {"name": "mine", "settings": [{"name": "cut", "seeds": seeds}]}
+    file = tmp_path / "reports" / "mine" / "ablation.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(told))
+    home = {"run.home": str(tmp_path)}  # as by --set
+    side = read(f"{path}#cut/1", None, home)
+    assert (side.name, side.manifest.key) == (f"{path}#cut/1", uris[1].rpartition("/")[2])
+    assert read(f"{path}#cut", None, home).name == f"{path}#cut/0"
+    with pytest.raises(ConfigError, match=r"'cut' has no seed '7' finished; there are 0, 1"):
+        read(f"{path}#cut/7", None, home)
 
 
 def test_a_run_that_is_not_finished_says_how_to_finish_it(tmp_path: Path) -> None:

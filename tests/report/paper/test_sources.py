@@ -134,7 +134,7 @@ def test_the_console_and_json_have_the_same_figures(tmp_path: Path) -> None:
     paper = lay_out(*of_ablation(*ablation(tmp_path)))
     out = io.StringIO()
     show.show(Console(file=out, width=200), paper)
-    assert "50.0 ± " in out.getvalue()
+    assert "50.0 (" in out.getvalue()
     told = json.loads(json.dumps(show.to_json(paper)))
     lines = next(one for one in told["own"] if one["table"] == "Tables 2 and 6")["lines"]
     own = next(one for one in lines if one["setting"] == NASTY and one["mode"] == "cot")

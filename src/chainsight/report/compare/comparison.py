@@ -59,7 +59,7 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """In one word: better, worse, or open."""
+        """In one word: better, worse, or open; as sure as in a run's report."""
         if not self.difference.is_sure:
             return "open"
         return "better" if self.gain.value > 0 else "worse"
@@ -87,6 +87,14 @@ class Comparison:
         """Questions that score differently; the largest losses before others."""
         changed = [pair for pair in self.matched.pairs if pair.difference]
         return tuple(sorted(changed, key=lambda pair: (pair.difference, pair.after.example_id)))
+
+    @property
+    def is_one(self) -> bool:
+        """Whether both sides are the same answers."""
+        before, after = (
+            (one.store.uri, one.manifest.key, one.model) for one in (self.before, self.after)
+        )
+        return before == after
 
 
 def compare(before: Side, after: Side) -> Comparison:

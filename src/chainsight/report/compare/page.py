@@ -21,8 +21,8 @@ STYLE = """
 """
 READING = (
     "B less A, question by question, on the same questions. The interval is a paired bootstrap's "
-    "over the questions (95 %); p is two-sided, by the test that the gate uses. Where the interval "
-    "holds zero, or p is above 0.05, no difference is shown; that does not show that there is none."
+    "over the questions (95 %); p is two-sided, by the test that the gate uses. Open: the interval "
+    "holds zero, or p is above 0.05; that shows no difference, not that there is none."
 )
 
 
@@ -53,7 +53,12 @@ def _sides(found: Comparison) -> str:
     return f'<div class="sides">{shown}</div>'
 
 
+ONE = "A and B are the same answers: of one model, on one benchmark, from one artifact."
+
+
 def _unlike(found: Comparison) -> str:
+    if found.is_one:
+        return f'<div class="banner"><b>Nothing to compare.</b> {ONE}</div>'
     if not found.matched.unlike:
         return ""
     listed = "".join(f"<li>{text(one)}</li>" for one in found.matched.unlike)
@@ -119,7 +124,9 @@ def _benchmark(line: Line) -> str:
 
 def _settings(found: Comparison) -> str:
     if not found.settings:
-        return "<h2>Settings that differ</h2><p>None: what differs is in the data or outside.</p>"
+        return "<h2>Settings that differ</h2><p>None{}.</p>".format(
+            "" if found.is_one else ": what differs is in the data or outside"
+        )
     rows = [
         [f"<b>{text(one.name)}</b>", text(shortened(one.before)), text(shortened(one.after))]
         for one in found.settings

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from chainsight.report.compare.comparison import Comparison, Line
 from chainsight.report.compare.matching import Pair
-from chainsight.report.compare.page import shortened
+from chainsight.report.compare.page import ONE, shortened
 from chainsight.report.parts import MODE_WORDS, points
 
 NUM_SETTINGS = 20
@@ -19,6 +19,8 @@ def show(console: Console, found: Comparison) -> None:
     """Scores, settings and what is not alike; the page has the answers."""
     for letter, side in (("A", found.before), ("B", found.after)):
         console.print(f"{letter}  {escape(side.name)} ({escape(side.model)})", highlight=False)
+    if found.is_one:
+        console.print(ONE, style="yellow", highlight=False)
     for one in found.matched.unlike:
         console.print(f"not the same benchmark: {escape(one)}", style="yellow", highlight=False)
     console.print(_scores(found))

@@ -108,33 +108,38 @@ def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
 # --- reading -----------------------------------------------------------------------------------
 
 
-def read(reference: str, run: RunConfig | None) -> Side:
+def read(reference: str, run: RunConfig | None, overrides: Mapping[str, Any] | None = None) -> Side:
     """The side that a user names: see `FORMS`; `#MODEL` behind it says which of its models.
 
     Args:
         reference: as written on the command line.
         run: gives registry and store for `models:/`; none: there is no configuration.
+        overrides: values over those of a configuration that is named, by dotted keys.
 
     Raises:
         ConfigError: it is none of the forms.
         ChainsightError: it has no predictions, or they cannot be read.
     """
     place, _, model = reference.partition("#")
+    values = dict(overrides or {})
     if place.startswith("models:/"):
         return _of_version(reference, place, model, run)
     if Path(place).is_file() and is_ablation(Path(place)):
-        return _of_ablation(reference, Path(place), model)
+        return _of_ablation(reference, Path(place), model, values)
     if place.endswith((".yaml", ".yml")) or Path(place).is_file():
-        return _of_run(reference, load_config(place), model)
+        return _of_run(reference, load_config(place, values), model)
     return _of_uri(reference, place, model)
 
 
-def configuration_of(reference: str) -> RunConfig | None:
+def configuration_of(
+    reference: str, overrides: Mapping[str, Any] | None = None
+) -> RunConfig | None:
     """The run that a reference names, whose registry the other side's may be."""
     place = Path(reference.partition("#")[0])
     if not place.is_file():
         return None
-    return ablation_of(place, {})[1] if is_ablation(place) else load_config(place)
+    values = dict(overrides or {})
+    return ablation_of(place, values)[1] if is_ablation(place) else load_config(place, values)
 
 
 def _of_run(reference: str, config: RunConfig, model: str) -> Side:
@@ -175,8 +180,8 @@ def of_version(reference: str, model: str, version: Version, store: Store) -> Si
     return _side(reference, store.load(uri), store, model or DEFAULT_MODEL)
 
 
-def _of_ablation(reference: str, path: Path, setting: str) -> Side:
-    told, config = ablation_of(path, {})
+def _of_ablation(reference: str, path: Path, setting: str, overrides: dict[str, Any]) -> Side:
+    told, config = ablation_of(path, overrides)
     name, _, seed = setting.partition("/")
     found = {one["name"]: one["seeds"] for one in told["settings"]}
     name = setting if setting in found else name
@@ -185,8 +190,10 @@ def _of_ablation(reference: str, path: Path, setting: str) -> Side:
         raise ConfigError(f"{reference}: which of its settings? Write one of {names}")
     seed = "" if name == setting else seed
     if seed and seed not in found[name]:
-        raise ConfigError(f"{reference}: {name!r} has the seeds {', '.join(found[name])}")
+        seeds = ", ".join(found[name])
+        raise ConfigError(f"{reference}: {name!r} has no seed {seed!r} finished; there are {seeds}")
     seed = seed or next(iter(found[name]))
+    reference = f"{path}#{name}/{seed}"  # which seed was taken is said
     store = store_of(config)
     return _side(reference, store.load(found[name][seed]["predictions"]), store, "")
 

@@ -33,7 +33,7 @@ class Estimate:
     low: float
     high: float
     num_seeds: int
-    """1: the interval is over the questions. Several: over the seeds (Student's t)."""
+    """1: the interval is over the questions (Wilson's). Several: over the seeds (Student's t)."""
     num_examples: int
 
 

@@ -25,7 +25,10 @@ def _say(console: Console, words: str) -> None:
 
 def _drawn(one: Shown) -> Table:
     whose = "ours, in its layout" if one.own else "the paper's and ours"
-    drawn = Table(title=f"{one.table.name}: {one.table.title} ({whose}; %)", title_justify="left")
+    drawn = Table(
+        title=f"{one.table.name}: {one.table.title} ({whose}; %, ours with the 95 % interval)",
+        title_justify="left",
+    )
     for name in ("row of the paper", "prompt", "whose"):
         drawn.add_column(name)
     for column in one.columns:
@@ -44,8 +47,8 @@ def _cell(line: Line, column: str) -> str:
     cell = line.cells[column]
     if cell.estimate is None:
         return cell.why
-    half = 50 * (cell.estimate.high - cell.estimate.low)
-    return f"{100 * cell.estimate.value:.1f} ± {half:.1f}"
+    one = cell.estimate
+    return f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})"
 
 
 def to_json(paper: Paper) -> dict[str, Any]:

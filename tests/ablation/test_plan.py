@@ -8,7 +8,7 @@ import pytest
 from chainsight.ablation.plan import Node, Plan, Row
 from chainsight.config import DpoSection, EvaluateSection, SftSection
 from chainsight.errors import ConfigError
-from tests.ablation.conftest import VERIFIED, Bench
+from tests.ablation.conftest import Bench
 
 
 def stages(plan: Plan) -> Counter[str]:

@@ -25,8 +25,8 @@ def report(
         tuple[str, str] | None,
         typer.Option(
             help="Two sides, each a configuration, ABLATION#SETTING or ABLATION#SETTING/SEED, "
-            "models:/NAME@ALIAS, or a store URI of predictions; #MODEL behind one says which "
-            "of its models (default: aligned).",
+            "models:/NAME@ALIAS, or a store URI of predictions; #MODEL behind one says which of "
+            "its models (default: aligned).",
             metavar="A B",
         ),
     ] = None,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from chainsight.config import load_config
 from chainsight.config.ablate import AblateConfig, load_ablation
 from chainsight.errors import ConfigError
 from tests.ablation.conftest import Bench
@@ -64,6 +65,11 @@ def test_a_runs_configuration_is_told_from_an_ablations(bench: Bench) -> None:
     bench.write()
     with pytest.raises(ConfigError, match=r"run\.yaml is the configuration of a run; .*ablations"):
         load_ablation(bench.folder / "run.yaml")
+
+
+def test_an_ablation_is_told_from_a_runs_configuration(bench: Bench) -> None:
+    with pytest.raises(ConfigError, match=r"is an ablation of the run run\.yaml"):
+        load_config(bench.write())
 
 
 def test_the_run_lies_beside_the_ablation(bench: Bench) -> None:

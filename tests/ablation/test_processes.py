@@ -95,6 +95,21 @@ def test_a_killed_ablation_goes_on_and_a_finished_one_does_nothing(killed: Path)
     assert "format" in page
 
 
+def test_ctrl_c_stops_all_with_a_word_and_no_traceback(ablation: Path) -> None:
+    process = start(ablation, "--jobs", "1")
+    nodes = ablation.parent / "home" / "reports" / "tiny" / "nodes"
+    deadline = time.monotonic() + 900
+    while not list(nodes.glob("*.events")):  # the fork server is still importing
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, shown = process.communicate()
+    assert process.returncode == 130
+    assert "the same command goes on from there" in shown
+    assert "Traceback" not in shown
+
+
 def test_two_at_once_do_each_node_once(ablation: Path) -> None:
     both = [start(ablation, "--jobs", "1") for _ in range(2)]
     first, second = (finish(process) for process in both)

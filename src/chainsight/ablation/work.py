@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -88,15 +88,14 @@ def _environment(variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
 def _start_server() -> None:
     """Start the fork server deaf to ctrl-c, which it would answer with a traceback.
 
-    What it forks hears it again (`_do`).
+    What it forks hears it again (`_do`); what this process is told meanwhile, it hears after.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return  # signals cannot be set here; the first worker starts the server
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # first: it unblocks the signal when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Process:
@@ -141,10 +140,14 @@ class Process:
 
 
 def _do(
-    order: Order, variables: dict[str, str], answer: Connection, log: Path, events: Path
+    order: Order,
+    variables: dict[str, str],
+    answer: Connection,
+    log: Path,
+    events: Path,
 ) -> None:
     """Runs in the new process."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _write_to(log)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.update(variables)

@@ -154,6 +154,11 @@ def load_config(path: str | os.PathLike[str], overrides: dict[str, Any] | None =
         raise ConfigError(
             f"{path}: expected sections (run:, prepare:, ...), found {type(raw).__name__}"
         )
+    if isinstance(raw.get("run"), str):
+        raise ConfigError(
+            f"{path} is an ablation of the run {raw['run']}: for chainsight ablate, and for "
+            "chainsight report --paper"
+        )
     for key, value in (overrides or {}).items():
         _set(raw, key, value)
     return validate(RunConfig, raw, str(path))

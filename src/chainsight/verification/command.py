@@ -36,7 +36,8 @@ def verify(
     """Let the aligned model judge its own answers: best-of-N and voting against greedy.
 
     Draws verify.num_candidates answers to each benchmark question, or finds them in the store, and
-    writes verification.html and verification.json into the run's report folder.
+    writes verification.html and verification.json into the run's report folder; for --model
+    verification-NAME-3.html and .json.
     """
     from chainsight.verification.show import show
     from chainsight.verification.work import verify as work

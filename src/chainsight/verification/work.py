@@ -19,8 +19,6 @@ from chainsight.store import open_store
 from chainsight.tracking import Run
 from chainsight.verification.models import of_version
 
-PAGE, FIGURES = "verification.html", "verification.json"
-
 
 def verify(
     config: RunConfig, model: str | None, given: Mapping[str, str]
@@ -33,7 +31,7 @@ def verify(
         given: manifests or store URIs of inputs, by kind.
 
     Returns:
-        What `verification.json` holds, and where the page is.
+        What the page's JSON file holds, and where the page is.
 
     Raises:
         ConfigError: an input is neither given nor finished.
@@ -79,12 +77,17 @@ def collect(
 
 
 def write(folder: Path, found: Verification) -> Path:
-    """Write the page and its figures; where the page is."""
+    """Write the page and, beside it, its figures as JSON; where the page is.
+
+    A registered version has files of its own, `verification-NAME-3.html`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    named = found.version.removeprefix("models:/").split("/") if found.version else []
+    page = folder / f"{'-'.join(['verification', *named])}.html"
     text = json.dumps(to_json(found), indent=1, sort_keys=True) + "\n"
-    (folder / FIGURES).write_text(text, encoding="utf-8")
-    (folder / PAGE).write_text(build(found), encoding="utf-8")
-    return folder / PAGE
+    page.with_suffix(".json").write_text(text, encoding="utf-8")
+    page.write_text(build(found), encoding="utf-8")
+    return page
 
 
 def track(run: Run, found: Verification, page: Path) -> None:
@@ -99,4 +102,4 @@ def track(run: Run, found: Verification, page: Path) -> None:
     run.tags({f"artifact.{kind}": uri for kind, uri in found.artifacts.items()})
     run.tags({"chainsight.version": found.version} if found.version else {})
     run.artifact(page)
-    run.artifact(page.with_name(FIGURES))
+    run.artifact(page.with_suffix(".json"))

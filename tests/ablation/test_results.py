@@ -115,7 +115,10 @@ def test_voting_is_that_of_the_judged_answers(finished: State) -> None:
 
 UNJUDGED = {
     "too few answers": ({"setting": "DPO", "method": "best", "n": 99}, "99 of 4 samples"),
-    "a setting that is not verified": ({"setting": "both", "method": "best"}, "none in common"),
+    "a setting that is not verified": (
+        {"setting": "both", "method": "best"},
+        "both (best) has no result yet",
+    ),
 }
 
 

@@ -94,6 +94,9 @@ def verdict(claim: ClaimSection, evidence: Evidence) -> dict[str, Any]:
     told |= {side: getattr(claim, side).model_dump() for side in ("better", "than")}
     try:
         better, than = (evidence.series(s, claim.mode, claim.dataset) for s in _sides(claim))
+        for side, series in zip(_sides(claim), (better, than), strict=True):
+            if not series:
+                raise ValueError(f"{title(side)} has no result yet")
         if claim.better.method or claim.than.method:
             better, than = _common(better, than)
         return told | compare(claim.name, title(claim.better), title(claim.than),

@@ -126,6 +126,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_config(tmp_path / "nowhere.yaml")
 
 
+def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("run: {name: one}\nsft: {epochs: 2}\nsft: {epochs: 3}\n")
+    with pytest.raises(ConfigError, match="'sft' is there twice"):
+        load_config(path)
+
+
 @pytest.mark.parametrize("text", ["a: [", "\x00", "- 1\n- 2", "3"])
 def test_a_file_that_holds_no_sections_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "c.yaml"

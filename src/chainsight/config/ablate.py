@@ -9,9 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
+from chainsight.config.reading import read_yaml
 from chainsight.config.section import Count, Section, validate
 from chainsight.errors import ConfigError
 
@@ -189,16 +189,7 @@ def load_ablation(
         ConfigError: a file is missing or not YAML, or a key is unknown or out of bounds.
     """
     path = Path(path)
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Once)  # noqa: S506 - a SafeLoader
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such ablation; see configs/ablations.yaml") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(
-            f"{path}: expected name, run, seeds, settings; found {type(raw).__name__}"
-        )
+    raw = read_yaml(path, "ablation", "name, run, seeds, settings")
     if isinstance(raw.get("run"), dict):
         raise ConfigError(
             f"{path} is the configuration of a run; an ablation names one as its run, beside seeds "
@@ -210,18 +201,3 @@ def load_ablation(
         own["set"] = (raw.get("set") or {}) | common
     config = validate(AblateConfig, raw | own, str(path))
     return config, path.parent / config.run
-
-
-class _Once(yaml.SafeLoader):
-    """Refuses a mapping that names a key twice: two settings of one name would be one."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{name!r} is there twice", key.start_mark
-                )
-            seen.add(name)
-        return super().construct_mapping(node, deep)

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from chainsight.config.distill import DistillSection
 from chainsight.config.further import AdoptSection, RftSection, VerifySection
 from chainsight.config.platform import PlatformSection
 from chainsight.config.promotion import PromotionSection
+from chainsight.config.reading import read_yaml
 from chainsight.config.section import PromptStyle, Section, validate
 from chainsight.config.stages import (
     DpoSection,
@@ -142,18 +142,7 @@ def load_config(path: str | os.PathLike[str], overrides: dict[str, Any] | None =
         ConfigError: the file is missing or not YAML, or a key is unknown or out of bounds.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such configuration; see configs/ for complete ones"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(
-            f"{path}: expected sections (run:, prepare:, ...), found {type(raw).__name__}"
-        )
+    raw = read_yaml(path, "configuration", "sections (run:, prepare:, ...)")
     if isinstance(raw.get("run"), str):
         raise ConfigError(
             f"{path} is an ablation of the run {raw['run']}: for chainsight ablate, and for "

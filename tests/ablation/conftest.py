@@ -119,6 +119,7 @@ class Done:
 
     why: str | None
     work: Callable[[], None]
+    crashed: bool = False
     stopped: bool = False
 
     def __post_init__(self) -> None:
@@ -139,9 +140,10 @@ class Done:
 
 @dataclass
 class Fakes:
-    """Starts fake stages; counts them, and fails those that it shall."""
+    """Starts fake stages; counts them, fails and crashes those that it shall."""
 
     fails: Callable[[Order], bool] = lambda _: False
+    crashes: Callable[[Order], bool] = lambda _: False
     orders: list[Order] = field(default_factory=list)
 
     def __call__(self, order: Order, place: Path) -> Done:
@@ -149,6 +151,8 @@ class Fakes:
         place.with_suffix(".events").write_text("")
         if self.fails(order):
             return Done(f"{order.stage}: it shall fail", lambda: None)
+        if self.crashes(order):
+            return Done("killed by SIGSEGV", lambda: None, crashed=True)
         work = job(order.stage, order.config, run=order.run, model=order.model, inputs=order.inputs)
         return Done(None, partial(self._commit, work, place))
 
@@ -180,6 +184,7 @@ class Watching:
     was_reused: list[str] = field(default_factory=list)
     was_finished: list[str] = field(default_factory=list)
     why_failed: dict[str, str] = field(default_factory=dict)
+    why_crashed: dict[str, str] = field(default_factory=dict)
     most: int = 0
     _running: int = 0
 
@@ -193,6 +198,10 @@ class Watching:
     def finished(self, node: Node, run: StageRun) -> None:
         self._running -= 1
         self.was_finished.append(node.id)
+
+    def crashed(self, node: Node, why: str) -> None:
+        self._running -= 1
+        self.why_crashed[node.id] = why
 
     def failed(self, node: Node, why: str) -> None:
         self._running -= 1

@@ -66,6 +66,31 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(bench: Bench) -> No
     assert found == {"format": ["0", "1"], "both": ["0", "1"], "DPO": ["0", "1"], "no cut": ["0"]}
 
 
+def test_what_a_signal_killed_is_tried_once_more(bench: Bench) -> None:
+    seen = Counter[str]()
+
+    def first_dpo(order: Order) -> bool:
+        seen[order.stage] += 1
+        return order.stage == "dpo" and seen["dpo"] == 1
+
+    fakes, view = Fakes(crashes=first_dpo), Watching()
+    state = bench.state()
+    execute(state, 2, fakes, view)
+    assert list(view.why_crashed.values()) == ["killed by SIGSEGV"]
+    assert (state.failed, view.why_failed, state.lost_rows()) == ({}, {}, [])
+    assert fakes.counts() == Counter(n.stage.name for n in state.plan.nodes.values()) + Counter(
+        ["dpo"]
+    )
+
+
+def test_what_crashes_twice_has_failed(bench: Bench) -> None:
+    fakes = Fakes(crashes=lambda order: order.stage == "distill")
+    state = bench.done(fakes=fakes)
+    assert fakes.counts() == {"prepare": 1, "distill": 2}
+    assert list(state.failed.values()) == ["killed by SIGSEGV"]
+    assert len(state.lost_rows()) == 8
+
+
 def test_after_a_failure_the_same_plan_goes_on(bench: Bench) -> None:
     bench.done(fakes=Fakes(fails_without_a_cut))
     again = Fakes()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
@@ -15,6 +16,9 @@ MISSING = (
     "chromium and its driver are not on this machine, and pages are proved in them: "
     "apt-get install chromium chromium-driver, then run again"
 )
+
+
+WIDTH, HEIGHT = 1280, 800
 
 
 def installed() -> bool:
@@ -42,6 +46,25 @@ def launched(width: int, height: int, *flags: str) -> Iterator[webdriver.Chrome]
         yield driver
     finally:
         driver.quit()
+
+
+@contextmanager
+def inner(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
+    """A browser whose page, without its frame, is WIDTH x HEIGHT; skips or ends where there is none."""
+    if not installed():
+        if not request.config.getoption("--if-possible"):
+            pytest.exit(MISSING, returncode=1)
+        pytest.skip(f"THE REPORT WAS NOT SHOWN HERE: {MISSING}")
+    with launched(WIDTH, HEIGHT, "--hide-scrollbars") as driver:
+        frame = driver.execute_script("return outerHeight - innerHeight")
+        driver.set_window_size(WIDTH, HEIGHT + frame)
+        yield driver
+
+
+def dark(driver: webdriver.Chrome, chosen: bool) -> None:
+    """Whether the system prefers dark pages."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if chosen else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
 
 def save(png: bytes, path: Path) -> None:

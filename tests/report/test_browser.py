@@ -9,6 +9,7 @@ from typing import Any
 import axe
 import chromium
 import pytest
+from chromium import WIDTH, dark
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -23,7 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 Run = dict[str, StageResult]
 Driver = webdriver.Chrome
 PICTURES = Path(__file__).parents[2] / "docs" / "img"
-WIDTH, HEIGHT = 1280, 800
 MOMENT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 FRAMES = {
     "KFP": "frame.srcdoc = page",
@@ -47,13 +47,7 @@ def file(page: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def window(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    if not chromium.installed():
-        if not request.config.getoption("--if-possible"):
-            pytest.exit(chromium.MISSING, returncode=1)
-        pytest.skip(f"THE REPORT WAS NOT SHOWN HERE: {chromium.MISSING}")
-    with chromium.launched(WIDTH, HEIGHT, "--hide-scrollbars") as driver:
-        frame = driver.execute_script("return outerHeight - innerHeight")
-        driver.set_window_size(WIDTH, HEIGHT + frame)
+    with chromium.inner(request) as driver:
         yield driver
 
 
@@ -233,11 +227,6 @@ def test_dark_is_the_systems_choice_too(shown: Driver) -> None:
     dark(shown, False)
 
 
-def dark(driver: Driver, chosen: bool) -> None:
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if chosen else "light"}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-
-
 @pytest.mark.parametrize("host", FRAMES)
 def test_in_a_sandboxed_frame_everything_works(shown: Driver, page: str, host: str) -> None:
     shown.get("about:blank")
@@ -276,27 +265,10 @@ def test_without_the_script_everything_is_there(shown: Driver, page: str) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(
-    shown: Driver, request: pytest.FixtureRequest, scheme: str
-) -> None:
-    script = axe.script(request.config.cache.mkdir("axe"))
-    if script is None:
-        if not request.config.getoption("--if-possible"):
-            pytest.exit(axe.MISSING, returncode=1)
-        pytest.skip(axe.MISSING)
+def test_axe_finds_no_fault(shown: Driver, request: pytest.FixtureRequest, scheme: str) -> None:
+    source = axe.source(request)
     dark(shown, scheme == "dark")
-    shown.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
-    shown.execute_script(script)
-    found = shown.execute_async_script(
-        "const done = arguments[0]; axe.run().then(found => done(found))"
-    )
-    faults = [
-        (one["impact"], one["id"], [node["html"][:120] for node in one["nodes"][:3]])
-        for one in found["violations"]
-    ]
-    assert found["testEngine"]["version"] == axe.VERSION
-    assert len(found["passes"]) > 20
-    assert faults == []
+    assert axe.faults(shown, source) == []
     dark(shown, False)
 
 

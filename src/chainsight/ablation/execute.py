@@ -1,7 +1,8 @@
 """A plan on this machine: nodes in processes side by side, each as soon as it can.
 
 What the store has is reused. A failure stops what depends on it and nothing else; the same command
-goes on from there, as it does after a kill.
+goes on from there, as it does after a kill. A process that a signal killed (a segmentation fault in
+a library, the kernel's killer when memory is short) is started once more, as a cluster would.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ class View(Protocol):
     def reused(self, node: Node, run: StageRun) -> None: ...
     def started(self, node: Node, events: Path) -> None: ...
     def finished(self, node: Node, run: StageRun) -> None: ...
+    def crashed(self, node: Node, why: str) -> None: ...
     def failed(self, node: Node, why: str) -> None: ...
     def tick(self) -> None: ...
 
@@ -40,6 +42,8 @@ class State:
     done: dict[str, StageRun] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     """Nodes that were tried, and why they failed."""
+    crashed: set[str] = field(default_factory=set)
+    """Nodes whose first process was killed by a signal; they are tried once more."""
     lost: dict[str, str] = field(default_factory=dict)
     """Nodes that cannot be tried, and the failed node that they depend on."""
     running: dict[str, tuple[str, work.Worker]] = field(default_factory=dict)
@@ -148,6 +152,10 @@ def _collect(state: State, view: View) -> None:
         del state.running[node_id]
         node = state.plan.nodes[node_id]
         why = worker.failure()
+        if why and worker.crashed and node_id not in state.crashed:
+            state.crashed.add(node_id)
+            view.crashed(node, why)
+            continue
         found = None if why else find(state.job(node))
         if found:
             state.done[node_id] = found

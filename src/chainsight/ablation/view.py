@@ -45,6 +45,11 @@ class Progress:
     def finished(self, node: Node, run: StageRun) -> None:
         self._ended(node, f"[green]✓[/] {self.title(node)}  {duration(run.seconds)}")
 
+    def crashed(self, node: Node, why: str) -> None:
+        self._bars.remove_task(self._own.pop(node.id)[0])
+        self._console.print(f"[yellow]↻[/] {self.title(node)}: once more")
+        self._console.print(why, highlight=False, markup=False, soft_wrap=True)
+
     def failed(self, node: Node, why: str) -> None:
         self._ended(node, f"[red]✗[/] {self.title(node)}")
         self._console.print(why, highlight=False, markup=False, soft_wrap=True)

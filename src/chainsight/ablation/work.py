@@ -49,6 +49,11 @@ class Worker(Protocol):
         """A file descriptor that is ready once it has ended."""
         ...
 
+    @property
+    def crashed(self) -> bool:
+        """Whether, once it has ended, a signal killed it."""
+        ...
+
     def has_ended(self) -> bool: ...
     def failure(self) -> str | None:
         """Why it failed, once it has ended; None: it did not."""
@@ -117,6 +122,10 @@ class Process:
     @property
     def sentinel(self) -> int:
         return self._process.sentinel
+
+    @property
+    def crashed(self) -> bool:
+        return (self._process.exitcode or 0) < 0
 
     def has_ended(self) -> bool:
         return not self._process.is_alive()

@@ -7,12 +7,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from chainsight.report.verification import ABOUT
+
 
 def show(console: Console, found: Mapping[str, Any], page: Path) -> None:
     """Accuracy by method and number of samples, and what the most samples gain over greedy."""
     for part, points in found["curves"].items():
         title = "Accuracy by number of samples, %" + ("" if part == "all" else f": {part}")
         console.print(_table(title, points))
+    for method, about in ABOUT.items():
+        console.print(f"{method:<15}  {about}", style="dim", highlight=False)
     console.print(
         f"{found['num_questions']} questions, {found['num_candidates']} samples each",
         highlight=False,

@@ -4,7 +4,7 @@
 
 Each case runs all sides on the same weights, by turns, one thread, process time (the machine may
 be shared), medians of the rounds. Losses, gradients and samples are compared in the same run, and
-a case whose sides don't find the same fails. Writes bench/cpu.json and bench/cpu.md.
+a case whose sides don't find the same fails. Writes cpu.json and cpu.md into bench-results.
 """
 
 import argparse
@@ -84,7 +84,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=list(SUITES), action="append")
     parser.add_argument("--match", default="", help="only cases whose name holds this")
-    parser.add_argument("--folder", type=Path, default=Path("bench"), help="for the results")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("bench-results"), help="for the results"
+    )
     options = parser.parse_args(given)
     torch.set_num_threads(1)
     place = Place(TINY if options.quick else CPU)

@@ -5,7 +5,7 @@
 Random weights from the configuration, bfloat16, P = 2,962 and R about 90. CUDA events, peak memory
 beyond weights and gradients, and utilisation: FLOPs of the work without anything done twice,
 per second, against the chip's dense bfloat16 peak. `--tiny` runs the same code on a CPU.
-Writes bench/gpu.json and bench/gpu.md. 141 GB of memory hold all cases; what does not fit is said.
+Writes gpu.json and gpu.md into bench-results. 141 GB hold all cases; what does not fit is said.
 """
 
 import argparse
@@ -86,7 +86,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="a tiny model on the CPU: to try it")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=[*SUITES, "vllm"], action="append")
-    parser.add_argument("--folder", type=Path, default=Path("bench"), help="for the results")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("bench-results"), help="for the results"
+    )
     options = parser.parse_args(given)
     if not options.tiny and not torch.cuda.is_available():
         sys.exit("no GPU is here; --tiny runs the same code on the CPU")

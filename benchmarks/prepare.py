@@ -274,7 +274,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--questions", type=int, default=4, help="questions a picture")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each contender")
-    parser.add_argument("--folder", type=Path, default=Path("bench"), help="for data and results")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("bench-results"), help="for data and results"
+    )
     parser.add_argument("--only", choices=CONTENDERS)
     for own in ("--contender", "--data", "--work"):
         parser.add_argument(own, help=argparse.SUPPRESS)

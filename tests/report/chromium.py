@@ -50,7 +50,7 @@ def launched(width: int, height: int, *flags: str) -> Iterator[webdriver.Chrome]
 
 @contextmanager
 def inner(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
-    """A browser whose page, without its frame, is WIDTH x HEIGHT; skips or ends where there is none."""
+    """A browser whose page alone is WIDTH x HEIGHT; skips or ends where there is none."""
     if not installed():
         if not request.config.getoption("--if-possible"):
             pytest.exit(MISSING, returncode=1)

@@ -9,7 +9,7 @@ from typing import Any
 import axe
 import chromium
 import pytest
-from chromium import WIDTH, dark
+from chromium import HEIGHT, WIDTH, dark
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By

@@ -1,4 +1,4 @@
-"""All other pages, left by the commands themselves, in a headless chromium: whole, and for everybody."""
+"""All other pages, left by the commands themselves, in a headless chromium and for everybody."""
 
 from collections.abc import Iterator
 from pathlib import Path

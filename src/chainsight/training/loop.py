@@ -31,6 +31,19 @@ from chainsight.vlm.grouping import Batch
 NOT_A_CURVE = frozenset({"epoch", "step", "total_flos"})
 
 
+class Autocast(AutocastKwargs):  # type: ignore[misc]
+    """Each weight is used once a pass: copies kept meanwhile are of no use, and 15 GB at 8B.
+
+    The library's own finds out what differs from its defaults by taking all variables out of the
+    process's environment and putting them back, at every step, under which another thread that
+    looks one up (a name on the network, say) ends in a segmentation fault.
+    """
+
+    def to_kwargs(self) -> dict[str, Any]:
+        """Arguments of `torch.autocast`."""
+        return {"cache_enabled": False}
+
+
 class Loop(Generic[Inputs]):
     """Mixed into a TRL trainer, before it in the order of classes.
 
@@ -71,8 +84,7 @@ class Loop(Generic[Inputs]):
         self.context, self.steps, self.maker = context, steps, maker
         self.first_pass = FirstPass(self.section, context)
         self.vision_learning_rate = vision_learning_rate
-        # Each weight is used once a pass: copies kept meanwhile are of no use, and 15 GB at 8B.
-        self.accelerator.autocast_handler = AutocastKwargs(cache_enabled=False)
+        self.accelerator.autocast_handler = Autocast()
         if sharded(context):
             parallel.shard(self.model, self.args.device)
             register_fsdp_forward_method(self.model, "get_image_features")

@@ -119,7 +119,8 @@ def _table(one: Shown) -> str:
     if not one.own and not one.has_ours:
         caption += " No run of ours belongs here."
     return (
-        f'<div class="wide"><table class="paper"><caption>{caption}</caption><thead><tr>'
+        f'<div class="wide" tabindex="0" role="group" aria-label="{escape(one.table.name)}">'
+        f'<table class="paper"><caption>{caption}</caption><thead><tr>'
         f'<th scope="col">row of the paper</th><th scope="col">prompt</th>'
         f'<th scope="col">whose</th>{heads}</tr></thead><tbody>{_lines(one)}</tbody></table></div>'
     )

@@ -21,15 +21,16 @@ MARGINS: dict[Relation, float] = {"above": 0.0, "far_above": 0.10, "not_below": 
 A false claim is so called reproduced in at most 2.5 % of all studies."""
 FEW_SEEDS = 5
 """Below, Student's t is above 3 where the seeds decide."""
-WANTED: dict[Relation, str] = {
-    "above": "above",
-    "far_above": "at least 10 points above",
-    "not_below": "not more than 2 points below",
+WANTED: dict[Relation, tuple[str, str]] = {
+    "above": ("above", "not above"),
+    "far_above": ("at least 10 points above", "less than 10 points above"),
+    "not_below": ("at most 2 points below", "more than 2 points below"),
 }
+"""What a relation says, and its contrary."""
 OUTCOMES: dict[Outcome, str] = {
-    "yes": "Reproduced: {}.",
-    "no": "Not reproduced: it is not {}.",
-    "open": "Open: neither shown to be {}, nor shown not to be.",
+    "yes": "Reproduced: {0}.",
+    "no": "Not reproduced: {1}.",
+    "open": "Open: neither shown to be {0}, nor {1}.",
 }
 
 
@@ -90,7 +91,7 @@ def judge(claim: Claim, better: Series, than: Series) -> Verdict:
         reproduced=reproduced,
         words=f"{_said(claim, found)}, over {num_questions:,} questions; "
         f"{_of_seeds(len(seeds), agreeing, found.value)}. "
-        f"{OUTCOMES[reproduced].format(WANTED[claim.relation])}",
+        f"{OUTCOMES[reproduced].format(*WANTED[claim.relation])}",
     )
 
 

@@ -52,6 +52,8 @@ def start(path: Path, *flags: str) -> "subprocess.Popen[str]":
         cwd=ROOT,
         start_new_session=True,
         env={**os.environ, "CHAINSIGHT_CODE_VERSION": "test"},
+        # A shell's background job, which tests may be, leaves SIGINT ignored to its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
 
 
@@ -124,8 +126,13 @@ def test_two_at_once_do_each_node_once(ablation: Path) -> None:
 def test_a_worker_says_why_it_failed_and_one_that_is_killed_how(tmp_path: Path) -> None:
     run = {"home": str(tmp_path / "home"), "tracking_uri": "none"}
     bad = Order("prepare", {"examples": []}, run, {}, {})
+    rows = {
+        "examples": [{"dataset": "bars", "limit": 50_000}],
+        "benchmarks": [{"dataset": "bars", "split": "test", "limit": 1}],
+    }
+    long = Order("prepare", rows, run, {}, {})
     begin = processes(1)
-    worker, other = begin(bad, tmp_path / "bad"), begin(bad, tmp_path / "other")
+    worker, other = begin(bad, tmp_path / "bad"), begin(long, tmp_path / "other")
     other.stop()
     while not worker.has_ended():
         time.sleep(0.1)
